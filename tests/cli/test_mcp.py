@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pie.cli.mcp import mcp_servers
 from pie.config import McpServer
+from pie.configuration.mcp import mcp_servers
 from pie.errors import UsageError
 
 

@@ -24,7 +24,12 @@ COMMANDS = {
     "run": ("pie.cli.run", "Run a program beside the model."),
     "build": ("pie.cli.build", "Build a folder into one WASM component."),
     "new": ("pie.cli.new", "Start a program from a template."),
+    "check": ("pie.cli.check", "See whether a program could run, without running it."),
     "model": ("pie.cli.model", "Look at the models on this machine."),
+    "config": ("pie.cli.config", "Look at the configuration, and change it."),
+    "doctor": ("pie.cli.doctor", "See what is missing, and how to get it."),
+    "completion": ("pie.cli.completion", "Complete commands in your shell."),
+    "version": ("pie.cli.version", "Show the versions of Pie and of what it stands on."),
 }
 
 

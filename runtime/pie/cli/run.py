@@ -16,31 +16,38 @@ import click
 
 from pie.cli.arguments import program_input
 from pie.cli.interrupt import Interrupt, Interrupted
-from pie.cli.mcp import mcp_servers
 from pie.cli.output import Output
 from pie.cli.printer import Printer
 from pie.cli.terminal import Progress
-from pie.config import ProcessLimits, Settings
+from pie.config import Settings
 from pie.errors import PieError, UsageError
 
 __all__ = ["command"]
+
+FLAGS = {
+    "model.path": "model",
+    "model.kv_pages": "kv_pages",
+    "limits.memory_mb": "memory_mb",
+    "limits.spin_s": "spin_s",
+    "limits.cpu_s": "cpu_s",
+    "programs.folder": "programs",
+}
+"""Options that win over a configuration key."""
 
 
 @click.command("run", short_help="Run a program beside the model.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- --key value ...]")
 @click.option("--input", "input_json", metavar="JSON", help="The program's input; words after -- are added to it.")
-@click.option("--model", type=click.Path(path_type=Path), help="A Hugging Face model directory.")
+@click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
 @click.option("--seed", type=int, help="Makes all sampling of the program repeatable.")
-@click.option(
-    "--memory-mb", type=click.IntRange(16, 4096), default=512, show_default=True, help="Memory of the program."
-)
-@click.option("--spin-s", type=click.FloatRange(0.1), default=10, show_default=True, help="CPU without a host call.")
+@click.option("--memory-mb", type=click.IntRange(16, 4096), help="Memory of the program (512).")
+@click.option("--spin-s", type=click.FloatRange(0.1), help="CPU without a host call (10).")
 @click.option("--cpu-s", type=click.FloatRange(0.1), help="CPU in all; unlimited unless given.")
 @click.option("--kv-pages", type=click.IntRange(1), help="Pages of the KV cache; sized from free memory unless given.")
 @click.option(
     "--programs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(exists=True, file_okay=False),
     help="The folder whose programs PATH may launch by name; by default the one that PATH is in.",
 )
 @click.option(
@@ -67,23 +74,17 @@ def command(debug: bool, /, *, path: Path, words: tuple[str, ...], **options: An
       pie run x.wasm --json --seed 7 --input '{"n": 3}'
     """
     from pie.build.manifest import check_input, find_manifest
+    from pie.configuration.configuration import load_configuration
+    from pie.configuration.mcp import mcp_servers
 
     value = program_input(words, options["input_json"])
     manifest = find_manifest(path)
     if manifest is not None:
         check_input(manifest, value)
-    limits = replace(
-        ProcessLimits(), memory_bytes=options["memory_mb"] << 20, spin_s=options["spin_s"], cpu_s=options["cpu_s"]
-    )
-    settings = Settings.from_environment(
-        os.environ,
-        model=options["model"],
-        kv_pages=options["kv_pages"],
-        limits=limits,
-        programs=(options["programs"] or path.resolve().parent).absolute(),
-        allowed_hosts=options["allow_host"],
-        mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]),
-    )
+    flags = {key: options[option] for key, option in FLAGS.items()}
+    configuration = load_configuration(os.environ, flags | {"http.allowed_hosts": list(options["allow_host"]) or None})
+    settings = configuration.settings(os.environ, mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]))
+    settings = replace(settings, programs=settings.programs or path.resolve().parent)
     launch = Launch(path, value, options["seed"])
     return asyncio.run(_run(launch, settings, as_json=options["as_json"], debug=debug))
 

@@ -1,4 +1,4 @@
-"""The options that name MCP servers: `--mcp NAME=COMMAND`, `--mcp NAME=URL`, and a TOML file of them."""
+"""MCP servers as they are written: `--mcp NAME=COMMAND`, `--mcp NAME=URL`, and tables of TOML."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from pie.config import McpServer
 from pie.errors import UsageError
 
-__all__ = ["mcp_servers"]
+__all__ = ["check_names", "convert_mcp_tables", "mcp_servers"]
 
 NAME = re.compile(r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*")
 URL = re.compile(r"https?://[^\s/]+\S*")
@@ -39,12 +40,20 @@ def mcp_servers(words: Sequence[str], file: Path | None) -> tuple[McpServer, ...
     Raises:
         UsageError: `bad-mcp-server`.
     """
-    servers = [*(_read_file(file) if file is not None else []), *map(_read_word, words)]
+    return check_names((*(_read_file(file) if file is not None else ()), *map(_read_word, words)))
+
+
+def check_names(servers: tuple[McpServer, ...]) -> tuple[McpServer, ...]:
+    """The same servers, each of which has a name of its own.
+
+    Raises:
+        UsageError: `bad-mcp-server`.
+    """
     names = [server.name for server in servers]
     for name in names:
         if names.count(name) > 1:
             raise _bad(f"there are {names.count(name)} MCP servers called {name!r}", "Give each one a name of its own.")
-    return tuple(servers)
+    return servers
 
 
 def _read_word(word: str) -> McpServer:
@@ -59,17 +68,31 @@ def _read_word(word: str) -> McpServer:
         raise _bad(f"the command of --mcp {name} cannot be split: {error}", "Mend its quotes.") from None
 
 
-def _read_file(file: Path) -> list[McpServer]:
+def _read_file(file: Path) -> tuple[McpServer, ...]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-        tables = msgspec.convert(content, dict[str, _Table])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _bad(f"{file} is not TOML: {error}", "Mend the line.") from None
+    return convert_mcp_tables(content, file)
+
+
+def convert_mcp_tables(content: Any, file: Path) -> tuple[McpServer, ...]:
+    """The servers of tables by name.
+
+    Args:
+        content: what TOML made of the tables.
+        file: where they are from, for errors.
+
+    Raises:
+        UsageError: `bad-mcp-server`.
+    """
+    try:
+        tables = msgspec.convert(content, dict[str, _Table])
     except msgspec.ValidationError as error:
         cause = str(error).replace("`", "").replace("$[...]", "the table").replace("$", "the file")
         remedy = f"A table [name] may have {', '.join(_Table.__struct_fields__)}."
         raise _bad(f"{file}: {cause}", remedy) from None
-    return [
+    return tuple(
         _checked(
             McpServer(
                 name,
@@ -81,7 +104,7 @@ def _read_file(file: Path) -> list[McpServer]:
             )
         )
         for name, table in tables.items()
-    ]
+    )
 
 
 def _checked(server: McpServer) -> McpServer:
