@@ -22,8 +22,8 @@ pie config show                      # what holds, and where each value is from
 ```
 
 Two folders are named by the environment alone: PIE_HOME holds what you named and want to keep (saved contexts,
-adapters, programs, keys), PIE_CACHE (`~/.cache/pie` unless set) what can be made again. In the environment, a list is separated
-by commas and a switch is true or false. Paths in the file start from the folder of the file.
+adapters, programs, keys), PIE_CACHE (`~/.cache/pie` unless set) what can be made again. In the environment,
+a list is separated by commas and a switch is true or false. Paths in the file start from the folder of the file.
 
 This page is printed by `pie config reference`.
 """
