@@ -121,9 +121,9 @@ class Runtime:
         """Component instances that have not been given back."""
         return len(self._wasm.guests)
 
-    async def load(self, path: Path) -> LoadedProgram:
-        """Load a program from a path (see `Programs.load`)."""
-        return await self.programs.load(path, self._on_progress)
+    async def load(self, path: Path, *, name: str | None = None) -> LoadedProgram:
+        """Load a program from a path (see `Programs.load`); `name` is for people, and by default that of the file."""
+        return await self.programs.load(path, self._on_progress, name=name)
 
     def launch(
         self,

@@ -12,7 +12,17 @@ import msgspec
 
 from pie.errors import ProgramError, UsageError
 
-__all__ = ["FILE_NAME", "Manifest", "Package", "Parameter", "check_input", "find_manifest", "read_manifest"]
+__all__ = [
+    "FILE_NAME",
+    "Manifest",
+    "Package",
+    "Parameter",
+    "check_input",
+    "find_manifest",
+    "find_manifest_file",
+    "parse_manifest",
+    "read_manifest",
+]
 
 FILE_NAME = "Pie.toml"
 POSITIONAL = "_positional"
@@ -70,11 +80,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         package: the `[package]` table.
         parameters: the `[parameters.<name>]` tables; none means that any input is taken.
         runtime: versions of interfaces that the program was written for. Not enforced: all are served.
+        dependencies: versions of components that it is to be linked with. Not linked: a program that was not built
+            with them inside is refused when it is loaded, since its imports are missing.
     """
 
     package: Package
     parameters: dict[str, Parameter] = {}
     runtime: dict[str, str] = {}
+    dependencies: dict[str, str] = {}
 
 
 _STRUCTS: dict[str, type[msgspec.Struct]] = {"$": Manifest, "$.package": Package, "$.parameters[...]": Parameter}
@@ -83,34 +96,55 @@ _STRUCTS: dict[str, type[msgspec.Struct]] = {"$": Manifest, "$.package": Package
 def find_manifest(path: Path) -> Manifest | None:
     """The manifest of the program at `path`, a source file or a folder; None if it has none.
 
-    It is in the folder of the code, or one above if that folder is called `python` or `javascript`.
-
     Raises:
         ProgramError: `bad-manifest`.
     """
+    file = find_manifest_file(path)
+    return None if file is None else read_manifest(file)
+
+
+def find_manifest_file(path: Path) -> Path | None:
+    """The manifest's file: in the folder of the code, or one above if that is called `python` or `javascript`."""
     folder = path if path.is_dir() else path.parent
     folders = [folder, folder.parent] if folder.resolve().name in {"python", "javascript"} else [folder]
     for candidate in folders:
         if (candidate / FILE_NAME).is_file():
-            return read_manifest(candidate / FILE_NAME)
+            return candidate / FILE_NAME
     return None
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read a manifest's file.
+
+    Raises:
+        ProgramError: as `parse_manifest`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_toml(str(path), error) from None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: str, place: str) -> Manifest:
+    """Read a manifest's text; `place` tells people which one it is.
 
     Raises:
         ProgramError: `bad-manifest` if it is not TOML, or a key or value is not as it should be.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProgramError("bad-manifest", f"{path} is not TOML: {error}", remedy="Mend the line.") from None
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise _not_toml(place, error) from None
     try:
         return msgspec.convert(content, Manifest)
     except msgspec.ValidationError as error:
         cause, remedy = _explain(str(error), _wrong_parameter(content))
-        raise ProgramError("bad-manifest", f"{path}: {cause}", remedy=remedy) from None
+        raise ProgramError("bad-manifest", f"{place}: {cause}", remedy=remedy) from None
+
+
+def _not_toml(place: str, error: Exception) -> ProgramError:
+    return ProgramError("bad-manifest", f"{place} is not TOML: {error}", remedy="Mend the line.")
 
 
 def check_input(manifest: Manifest, value: Any) -> None:
@@ -126,7 +160,7 @@ def check_input(manifest: Manifest, value: Any) -> None:
         raise _bad_input(manifest, f"the input is no object but {_kind(entries)}")
     for name, entry in entries.items():
         if name == POSITIONAL:
-            words = " ".join(map(str, entry))
+            words = " ".join(map(str, entry)) if isinstance(entry, list) else entry
             raise _bad_input(manifest, f"{words!r} stands without a --name in front of it")
         if name not in manifest.parameters:
             raise _bad_input(manifest, f"there is no parameter {name}", near=_near(name, manifest.parameters))

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pie.build.modules import LANGUAGE_NAMES, Language, entry_file, language_of
+from pie.build.packed import SUFFIX as PACKED
+from pie.build.packed import read_packed
 from pie.build.program import collect_source
 from pie.build.runner import ensure_runner
 from pie.errors import ProgramError
@@ -75,30 +77,54 @@ class Programs:
         self._runner_lock = asyncio.Lock()
         self._sources: dict[str, LoadedProgram] = {}
 
-    async def load(self, path: Path, progress: Progress = lambda _text: None) -> LoadedProgram:
-        """Load a `.wasm` file, a source file or a folder of a program; other programs run on meanwhile.
+    async def load(
+        self, path: Path, progress: Progress = lambda _text: None, *, name: str | None = None
+    ) -> LoadedProgram:
+        """Load a `.wasm` file, a packed program, a source file or a folder; other programs run on meanwhile.
+
+        Args:
+            path: the file or folder.
+            progress: told in a short sentence what takes long.
+            name: for people; None takes that of the file.
 
         Raises:
             ProgramError: it cannot be found, read, built, compiled or linked.
         """
         if path.suffix == ".wasm":
-            return await self._load_component(path, progress)
-        return await self._load_source(path, progress)
+            return await self._load_component(path, name or path.stem, progress)
+        return await self._load_source(path, name, progress)
 
-    async def _load_component(self, path: Path, progress: Progress) -> LoadedProgram:
-        component = await self._compile(path, path.name, progress)
+    async def check(self, content: bytes, progress: Progress = lambda _text: None) -> None:
+        """See that bytes from outside are a program, a component or packed source text, before they are installed.
+
+        A component is compiled on the way, in a process of its own under limits, and is then in the cache. Cancelling
+        ends that process.
+
+        Raises:
+            ProgramError: `not-a-component`, `compile-timeout`, `compile-limit`, `compile-failed`,
+                `bad-packed-program`, `program-too-large`.
+        """
+        if content.startswith(b"{"):
+            await asyncio.to_thread(read_packed, content)
+        elif not self._engine.is_compiled(content):
+            progress("Compiling the program")
+            await self._engine.compile(content)
+
+    async def _load_component(self, path: Path, name: str, progress: Progress) -> LoadedProgram:
+        component = await self._compile(path, name, progress)
         exports = [name for name, *rest in component.exports if rest == ["run"] and RUN_EXPORT.fullmatch(name)]
         if not exports:
             raise ProgramError(
                 "no-entry",
-                f"{path.name} exports no pie:<name>/run",
+                f"{name} exports no pie:<name>/run",
                 remedy="Build it with `pie build`, which adds the export.",
             )
-        return LoadedProgram(path.stem, component, exports[0])
+        return LoadedProgram(name, component, exports[0])
 
-    async def _load_source(self, path: Path, progress: Progress) -> LoadedProgram:
-        name, language, text = await _in_thread(self._read_source, path, progress)
-        digest = hashlib.sha256(text.encode()).hexdigest()
+    async def _load_source(self, path: Path, name: str | None, progress: Progress) -> LoadedProgram:
+        own_name, language, text = await _in_thread(self._read_source, path, progress)
+        name = name or own_name
+        digest = hashlib.sha256(f"{name}\0{text}".encode()).hexdigest()
         program = self._sources.get(digest)
         if program is None:
             program = LoadedProgram(name, await self.runner(progress, language), "pie:runner/run", text)
@@ -117,6 +143,9 @@ class Programs:
 
     def _read_source(self, path: Path, progress: Progress, *, stop: threading.Event) -> tuple[str, Language, str]:
         """The name of a source program, for people, its language, and its text for the runner."""
+        if path.suffix == PACKED:
+            packed = read_packed(_read(path))
+            return path.stem, packed.language, packed.program
         language = language_of(entry_file(path))
         text = collect_source(path, tools_dir=self._tools_dir, progress=progress, stop=stop)
         return path.resolve().stem, language, text
@@ -130,6 +159,13 @@ class Programs:
             progress(f"Compiling {name}")
             await self._engine.compile(path)
         return self._engine.load(path, self._imports)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.") from error
 
 
 async def _in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:

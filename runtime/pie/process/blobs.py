@@ -1,0 +1,109 @@
+"""Files named by the digest of what they hold. Knows bytes, not what they mean, and not who refers to them.
+
+A file is written beside its place, synced and renamed, so that a name stands for all of its content or for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from blake3 import blake3
+
+__all__ = ["Blobs", "digest_of", "make_folder"]
+
+NEW = ".new-"
+CHUNK = 1 << 20
+State = tuple[int, int, int, int]
+"""Device, inode, size and time of change of a file: another content has another state."""
+
+
+def digest_of(content: bytes) -> str:
+    """The BLAKE3 digest of bytes, 64 lower-case hex digits."""
+    return blake3(content).hexdigest()
+
+
+class Blobs:
+    """A folder of `<digest><suffix>` files; made when the first one is written."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use what lies in `folder`."""
+        self._folder = folder
+        self._sound: dict[Path, State] = {}
+
+    def path(self, digest: str, suffix: str) -> Path:
+        """Where the file of a digest lies, or would lie."""
+        return self._folder / f"{digest}{suffix}"
+
+    def write(self, content: bytes, suffix: str) -> Path:
+        """Make the file of a content, unless it is there and sound; returns when it is on the disk.
+
+        Raises:
+            OSError: it cannot be written; nothing is left of it.
+        """
+        path = self.path(digest_of(content), suffix)
+        if self.is_sound(path):
+            return path
+        make_folder(self._folder)
+        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=NEW)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync(self._folder)
+        return path
+
+    def is_sound(self, path: Path) -> bool:
+        """Whether a file is there and holds what its name says. It is read once for each state that it is seen in.
+
+        Raises:
+            OSError: it is there and cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+                if self._sound.get(path) == state:
+                    return True
+                digest = blake3()
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+        except FileNotFoundError:
+            return False
+        if digest.hexdigest() != path.name.partition(".")[0]:
+            return False
+        self._sound[path] = state
+        return True
+
+    def files(self) -> Iterator[Path]:
+        """All files, also what a killed writer has left."""
+        if self._folder.is_dir():
+            yield from self._folder.iterdir()
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        self._sound.pop(path, None)
+        path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, for its owner only, if it is not there; returns when it is on the disk."""
+    if not folder.is_dir():
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
