@@ -222,6 +222,8 @@ def _serve(device: DeviceThread, settings: Settings) -> ServedModel:
         tokenizer=tokenizer,
         template=template,
         grammars=GrammarCompiler(tokenizer, vocab_size=info.vocab_size, stop_ids=template.stop_tokens()),
-        adapters=AdapterRegistry(device, AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32])),
+        adapters=AdapterRegistry(
+            device, AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
+        ),
         adapter_dir=settings.home / "adapters",
     )

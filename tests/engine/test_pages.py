@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_an_unusable_file_is_refused_and_leaves_the_pages_alone(
     before = engine._backend.read_pages([3])
     with pytest.raises(ContextError, match="snapshot-unusable"):
         engine.load_pages(path, [3])
+    assert torch.equal(engine._backend.read_pages([3]), before)
+
+
+def test_a_bit_that_flipped_on_the_disk_is_found_before_its_page_is_used(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "pages"
+    row_logits(engine, Held([1]), [1, 2, 3])
+    engine.save_pages(path, [1], metadata={"name": "a", "token_ids": "[1, 2, 3]"})
+    whole = path.read_bytes()
+    rng = random.Random(0)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = [*rng.sample(range(header), min(header, 200)), *rng.sample(range(header, len(whole)), 100)]
+    before = engine._backend.read_pages([3])
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :])
+        with pytest.raises(ContextError, match="snapshot-unusable"):
+            engine.load_pages(path, [3])
     assert torch.equal(engine._backend.read_pages([3]), before)
 
 

@@ -37,7 +37,7 @@ def device(engine: Engine) -> Iterator[DeviceThread]:
 
 @pytest.fixture
 def registry(device: DeviceThread, tmp_path: Path) -> AdapterRegistry:
-    return AdapterRegistry(device, AdapterStore(tmp_path / "named"))
+    return AdapterRegistry(device, AdapterStore(tmp_path / "named", model="m"))
 
 
 def version(adapter: NamedAdapter) -> str:
@@ -64,11 +64,11 @@ async def test_names_belong_to_their_user(registry: AdapterRegistry) -> None:
 
 
 async def test_what_was_told_as_done_is_there_in_a_later_server(device: DeviceThread, tmp_path: Path) -> None:
-    first = AdapterRegistry(device, AdapterStore(tmp_path))
+    first = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))
     adapter = await begun(first, "a")
     await first.update(adapter, scores=[1.0, 2.0], seeds=[5, 6], max_sigma=1.0)
     empty = await first.create("user", "empty")
-    second = AdapterRegistry(device, AdapterStore(tmp_path))  # the first one is not even closed
+    second = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))  # the first one is not even closed
     again = await second.open("user", "a")
     still_empty = await second.open("user", "empty")
     if again is None or still_empty is None:
@@ -185,7 +185,7 @@ async def test_a_load_that_fails_leaves_the_adapter_as_it_was(registry: AdapterR
 
 
 async def test_a_damaged_file_is_told_when_its_name_is_opened(device: DeviceThread, tmp_path: Path) -> None:
-    registry = AdapterRegistry(device, AdapterStore(tmp_path))
+    registry = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))
     registry.close(await begun(registry, "a"))
     (path,) = tmp_path.rglob("*.adapter")
     path.write_bytes(path.read_bytes()[:-100])
@@ -208,6 +208,6 @@ async def test_a_user_has_so_many_adapters_and_no_more(registry: AdapterRegistry
 
 async def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(device: DeviceThread, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    registry = AdapterRegistry(device, AdapterStore(tmp_path / "file"))
+    registry = AdapterRegistry(device, AdapterStore(tmp_path / "file", model="m"))
     with pytest.raises(AdapterError, match="adapter-not-saved"):
         await registry.create("user", "a")

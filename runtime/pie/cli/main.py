@@ -26,6 +26,8 @@ COMMANDS = {
     "new": ("pie.cli.new", "Start a program from a template."),
     "check": ("pie.cli.check", "See whether a program could run, without running it."),
     "model": ("pie.cli.model", "Look at the models on this machine."),
+    "adapter": ("pie.cli.adapter", "List, import and remove adapters."),
+    "snapshot": ("pie.cli.snapshot", "List and remove saved contexts."),
     "config": ("pie.cli.config", "Look at the configuration, and change it."),
     "doctor": ("pie.cli.doctor", "See what is missing, and how to get it."),
     "completion": ("pie.cli.completion", "Complete commands in your shell."),

@@ -62,12 +62,17 @@ class DeviceThread:
         await self._submit(lambda: self._engine.move_pages(outward, homeward))
 
     async def save_pages(self, path: Path, pages: Sequence[PageId], *, metadata: Mapping[str, str]) -> None:
-        """Write pages to a file: complete and durable, or not there (`snapshot-not-written`)."""
-        await self._submit(lambda: self._engine.save_pages(path, pages, metadata=metadata))
+        """Write pages to a file: complete and durable, or not there (`snapshot-not-written`).
+
+        The pages are copied between two steps; steps go on while the disk is written.
+        """
+        content = await self._submit(lambda: self._engine.read_pages(pages))
+        await asyncio.to_thread(self._engine.write_file, path, content, metadata=metadata)
 
     async def load_pages(self, path: Path, pages: Sequence[PageId]) -> None:
         """Read a file of `save_pages`; raises ContextError(`snapshot-unusable`) if it does not fit."""
-        await self._submit(lambda: self._engine.load_pages(path, pages))
+        content = await asyncio.to_thread(self._engine.read_file, path, num_pages=len(pages))
+        await self._submit(lambda: self._engine.write_pages(pages, content))
 
     async def begin_adapter(self, start: SearchStart) -> AdapterInfo:
         """Make fresh weights for evolution strategies; raises AdapterError(`adapter-unusable`)."""

@@ -151,14 +151,22 @@ class Engine:
         if homeward:
             self._backend.write_pages(coming, self._host_pages.get(wanted))
 
+    def read_pages(self, pages: Sequence[PageId]) -> torch.Tensor:
+        """A copy of keys and values, [layers, 2, tokens, kv_heads, head_dim]; raises RequestError(`bad-batch`)."""
+        return self._backend.read_pages(check_pages(pages, self.info)).flatten(2, 3)
+
+    def write_pages(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
+        """Put what `read_pages` gave into pages; raises RequestError(`bad-batch`)."""
+        targets = check_pages(pages, self.info)
+        self._backend.write_pages(targets, content.unflatten(2, (len(targets), self.info.page_size)))
+
     def save_pages(self, path: Path, pages: Sequence[PageId], *, metadata: Mapping[str, str]) -> None:
         """Write pages to a file (see `pie.forward.Device`).
 
         Raises:
             ContextError: `snapshot-not-written`.
         """
-        content = self._backend.read_pages(check_pages(pages, self.info)).flatten(2, 3)
-        write_page_file(path, content, fingerprint=self.info.fingerprint, metadata=metadata)
+        self.write_file(path, self.read_pages(pages), metadata=metadata)
 
     def load_pages(self, path: Path, pages: Sequence[PageId]) -> None:
         """Read a file of `save_pages` into the given pages.
@@ -167,11 +175,22 @@ class Engine:
             ContextError: `snapshot-unusable`; the pages are untouched then.
         """
         targets = check_pages(pages, self.info)
-        config, page_size = self.config, self.info.page_size
-        shape = (config.num_layers, 2, len(targets) * page_size, config.num_kv_heads, config.head_dim)
+        self.write_pages(targets, self.read_file(path, num_pages=len(targets)))
+
+    def write_file(self, path: Path, content: torch.Tensor, *, metadata: Mapping[str, str]) -> None:
+        """Write what `read_pages` gave; any thread may call this. Raises ContextError(`snapshot-not-written`)."""
+        write_page_file(path, content, fingerprint=self.info.fingerprint, metadata=metadata)
+
+    def read_file(self, path: Path, *, num_pages: int) -> torch.Tensor:
+        """The content of a file of that many pages; any thread may call this.
+
+        Raises:
+            ContextError: `snapshot-unusable`.
+        """
+        config = self.config
+        shape = (config.num_layers, 2, num_pages * self.info.page_size, config.num_kv_heads, config.head_dim)
         like = torch.empty(shape, dtype=self._dtype, device="meta")
-        content = read_page_file(path, fingerprint=self.info.fingerprint, like=like)
-        self._backend.write_pages(targets, content.unflatten(2, (len(targets), page_size)))
+        return read_page_file(path, fingerprint=self.info.fingerprint, like=like)
 
 
 def _kernels(config: ModelConfig, page_size: int, cache_dir: Path) -> Kernels | None:

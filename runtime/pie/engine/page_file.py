@@ -1,12 +1,14 @@
 """Pages on disk: one safetensors file with keys and values in a layout that every backend and page size can read.
 
-The tensor `kv` is [layers, 2, tokens, kv_heads, head_dim]. The file's metadata holds the model's fingerprint and
-whatever the caller adds.
+The tensor `kv` is [layers, 2, tokens, kv_heads, head_dim]. The file's metadata holds the model's fingerprint, whatever
+the caller adds, and a digest of all that and of the tensor: a bit that flips on the disk is found before it is used.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,7 @@ from pie.errors import ContextError
 __all__ = ["FINGERPRINT_KEY", "read_page_file", "write_page_file"]
 
 FINGERPRINT_KEY = "pie.fingerprint"
+DIGEST_KEY = "pie.digest"
 
 
 def write_page_file(path: Path, content: torch.Tensor, *, fingerprint: str, metadata: Mapping[str, str]) -> None:
@@ -29,9 +32,11 @@ def write_page_file(path: Path, content: torch.Tensor, *, fingerprint: str, meta
     Raises:
         ContextError: `snapshot-not-written` if the file system refuses.
     """
+    content = content.contiguous()
+    entries = {**metadata, FINGERPRINT_KEY: fingerprint}
     try:
         with _replacing(path) as temporary:
-            save_file({"kv": content.contiguous()}, temporary, {**metadata, FINGERPRINT_KEY: fingerprint})
+            save_file({"kv": content}, temporary, {**entries, DIGEST_KEY: _digest(entries, content)})
     except (OSError, SafetensorError) as error:
         raise ContextError(
             "snapshot-not-written", f"{path}: {error}", remedy="Make room on the disk and check the folder's rights."
@@ -51,7 +56,8 @@ def read_page_file(path: Path, *, fingerprint: str, like: torch.Tensor) -> torch
     """
     try:
         with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get(FINGERPRINT_KEY)
+            entries = dict(file.metadata() or {})
+            found = entries.get(FINGERPRINT_KEY)
             if found != fingerprint:
                 raise _unusable(path, f"it was made by another model (fingerprint {str(found)[:12]})")
             content = file.get_tensor("kv")
@@ -61,7 +67,15 @@ def read_page_file(path: Path, *, fingerprint: str, like: torch.Tensor) -> torch
         raise _unusable(
             path, f"it holds {tuple(content.shape)} {content.dtype} where {tuple(like.shape)} {like.dtype} is wanted"
         )
+    if entries.pop(DIGEST_KEY, None) != _digest(entries, content):
+        raise _unusable(path, "it is damaged: its digest is not that of its content")
     return content
+
+
+def _digest(entries: Mapping[str, str], content: torch.Tensor) -> str:
+    digest = hashlib.blake2b(json.dumps(sorted(entries.items())).encode(), digest_size=16)
+    digest.update(content.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _unusable(path: Path, cause: str) -> ContextError:

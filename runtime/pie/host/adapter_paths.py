@@ -16,7 +16,7 @@ from pie.wasm.guest import Guest
 from pie.wasm.wasi.filesystem import SCRATCH, scratch_of
 from pie.wasm.wasi.scratch import Scratch
 
-__all__ = ["read_files", "write_file"]
+__all__ = ["read_files", "read_local_files", "write_file"]
 
 _NAME = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9._@+-]{0,127}")
 _MAX_BYTES = 1 << 30
@@ -40,6 +40,15 @@ async def read_files(guest: Guest, path: str, *, folder: Path, user: str) -> Ada
     if within is not None:
         return _read(_ScratchFolder(guest), within, path)  # its quota is counted on the event loop
     return await asyncio.to_thread(_read, _OperatorFolder(folder, user), path, path)
+
+
+def read_local_files(path: Path) -> AdapterFiles:
+    """Read an adapter from anywhere on this machine, for its operator.
+
+    Raises:
+        AdapterError: as `read_files`.
+    """
+    return _read(_LocalFolder(path), "", str(path))
 
 
 async def write_file(guest: Guest, path: str, content: bytes) -> None:
@@ -97,7 +106,22 @@ class _OperatorFolder:
             return None
 
 
-def _read(source: _ScratchFolder | _OperatorFolder, path: str, told: str) -> AdapterFiles:
+class _LocalFolder:
+    """A file, or the files in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file; None if there is none, or a folder."""
+        try:
+            with (self._path / path.lstrip("/")).open("rb") as file:
+                return file.read(_MAX_BYTES + 1)
+        except OSError:
+            return None
+
+
+def _read(source: _ScratchFolder | _OperatorFolder | _LocalFolder, path: str, told: str) -> AdapterFiles:
     content = source.read(path)
     if content is not None:
         return AdapterFiles(_checked(content, told))

@@ -7,8 +7,9 @@ Without a directory there are only the copies in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from pie.forward import Device
@@ -19,6 +20,7 @@ from pie.scheduler.snapshot_file import (
     decode_metadata,
     encode_metadata,
     read_metadata,
+    remove_leftovers,
     snapshot_path,
     user_directory,
 )
@@ -51,6 +53,8 @@ class SnapshotStore:
         self._directory = directory
         self._reserve = reserve
         self._kept: dict[_Key, Context] = {}
+        if directory is not None:
+            remove_leftovers(directory)
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     def names(self, user: str) -> list[str]:
@@ -130,7 +134,8 @@ class SnapshotStore:
         metadata = encode_metadata(frozen, self._device.info, user=user, name=name)
         try:
             await asyncio.to_thread(user_directory(directory, user).mkdir, 0o700, parents=True, exist_ok=True)
-            await self._device.save_pages(snapshot_path(directory, user, name), frozen.pages, metadata=metadata)
+            path = snapshot_path(directory, user, name)
+            await _to_its_end(self._device.save_pages(path, frozen.pages, metadata=metadata))
         except OSError as error:
             raise faults.snapshot_not_saved(name, error) from error
 
@@ -168,3 +173,13 @@ class SnapshotStore:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+
+async def _to_its_end(write: Coroutine[Any, Any, None]) -> None:
+    """Wait for a file also if the caller is cancelled: until it is written, nobody else may write or delete it."""
+    task = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,94 @@
+"""`pie snapshot`: the saved contexts of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from pie.config import Settings
+from pie.errors import ContextError
+
+if TYPE_CHECKING:
+    from pie.scheduler.snapshot_file import SavedContext
+
+__all__ = ["command"]
+
+
+@click.group("snapshot", short_help="List and remove saved contexts.")
+def command() -> None:
+    """List and remove saved contexts. A server that runs keeps in memory what it has open.
+
+    \b
+    Examples:
+      pie snapshot list
+      pie snapshot remove my-document
+    """
+
+
+@command.command("list", short_help="List saved contexts.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_snapshots(*, as_json: bool) -> None:
+    """List saved contexts by user and name.
+
+    \b
+    Example:
+      pie snapshot list --json
+    """
+    from pie.cli.listing import size, table, when
+
+    saved = _saved()
+    if as_json:
+        rows = [
+            {
+                "user": one.user,
+                "name": one.name,
+                "model": one.model,
+                "tokens": one.num_tokens,
+                "size_bytes": one.size_bytes,
+                "saved_at": when(one.saved_at),
+            }
+            for one in saved
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table(
+        ("name", "user", "model", "tokens", "size", "saved"),
+        [
+            (one.name, one.user, one.model, str(one.num_tokens), size(one.size_bytes), when(one.saved_at))
+            for one in saved
+        ],
+        empty="There are no saved contexts.",
+    )
+
+
+@command.command("remove", short_help="Remove a saved context.")
+@click.argument("name")
+@click.option("--user", default="local", show_default=True, help="Whose it is.")
+def remove(*, name: str, user: str) -> None:
+    """Remove the saved context NAME.
+
+    \b
+    Example:
+      pie snapshot remove my-document
+    """
+    from pie.cli.listing import nearest_name
+
+    saved = _saved()
+    found = next((one for one in saved if (one.user, one.name) == (user, name)), None)
+    if found is None:
+        raise ContextError(
+            "snapshot-not-found",
+            f"user {user!r} has no saved context {name!r}",
+            remedy=nearest_name(name, [one.name for one in saved if one.user == user], "pie snapshot list"),
+        )
+    found.path.unlink(missing_ok=True)
+    click.echo(f"Removed {name}.")
+
+
+def _saved() -> list[SavedContext]:
+    from pie.scheduler.snapshot_file import saved_contexts
+
+    return saved_contexts(Settings.from_environment(os.environ).home / "snapshots")
