@@ -27,6 +27,12 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("json-record", {}, []),
     ("json-record", {"sentence": "Nora comes from Oslo and is 29 years old."}, []),
     ("parallel-asyncio", {"questions": "What is the capital of Spain?|What is 47 + 38?"}, []),
+    ("constrained-decoding", {}, []),
+    ("constrained-decoding", {"prompt": "Is 42 even or odd?", "choices": "odd, even", "ebnf": "root ::= [a-z]+"}, []),
+    ("speculative-decoding", {}, []),
+    ("speculative-decoding", {"prompt": "What is 7 * 8?", "match": 1, "length": 3}, []),
+    ("jacobi-decoding", {}, []),
+    ("jacobi-decoding", {"prompt": "Count from 3 to 12.", "block": 3, "max_tokens": 20}, []),
 ]
 SECONDS = re.compile(r"_s$")
 
