@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.running import run_to_end
+from wasmtime import wat2wasm
 
 from pie.build.packed import pack_program, read_packed
 from pie.errors import ProgramError
@@ -15,6 +16,12 @@ from pie.process.store import ProgramStore
 from pie.runtime import Runtime
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+WITH_RUN = """(component
+  (core module $m (func (export "run")))
+  (core instance $i (instantiate $m))
+  (func $run (canon lift (core func $i "run")))
+  (instance $e (export "run" (func $run)))
+  (export "pie:x/run@{version}.0.0" (instance $e)))"""
 MANIFEST = '[package]\nname = "sum"\nversion = "1.0.0"\n'
 
 
@@ -87,3 +94,30 @@ async def test_checking_a_program_tells_what_is_none(runtime: Runtime, tmp_path:
         with pytest.raises(ProgramError) as caught:
             await runtime.programs.check(content)
         assert caught.value.code == code
+
+
+async def test_a_component_is_loaded_again_only_when_its_file_has_changed(runtime: Runtime, tmp_path: Path) -> None:
+    path = tmp_path / "x.wasm"
+    path.write_bytes(wat2wasm(WITH_RUN.format(version=1)))
+    first = await runtime.load(path)
+    assert await runtime.load(path) is first
+    path.write_bytes(wat2wasm(WITH_RUN.format(version=2)))
+    assert (await runtime.load(path)).export == "pie:x/run@2.0.0"
+    path.unlink()
+    with pytest.raises(ProgramError) as caught:
+        await runtime.load(path)
+    assert caught.value.code == "file-unreadable"
+
+
+async def test_only_the_programs_used_last_are_kept(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pie.process.programs.MAX_LOADED", 2)
+    paths = [tmp_path / f"{name}.py" for name in "abc"]
+    for path in paths:
+        path.write_text("def main(): return 1\n")
+    one, other = [await runtime.load(path) for path in paths[:2]]
+    assert await runtime.load(paths[0]) is one
+    await runtime.load(paths[2])
+    assert await runtime.load(paths[0]) is one
+    assert await runtime.load(paths[1]) is not other

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pie.errors import ProgramError
-from pie.wasm import CompileLimits, Imports, WasmEngine
+from pie.wasm import Imports, WasmEngine
 from pie.wasm.cache import CompileCache
 
 EMPTY = "(component)"
@@ -38,14 +38,6 @@ async def test_compiling_ahead_leaves_the_loop_free_and_happens_once(tmp_path: P
         assert len(entries(tmp_path)) == 1
         with pytest.raises(ProgramError, match="not-a-component"):
             await engine.compile(b"\0asm\x0d\0\x01\0\xff")
-
-
-@pytest.mark.parametrize("limits", [CompileLimits(memory_bytes=64 << 20), CompileLimits(cpu_s=0)])
-async def test_compiling_ends_at_its_limits(tmp_path: Path, limits: CompileLimits) -> None:
-    with WasmEngine(tmp_path, cpu_workers=0) as engine:
-        with pytest.raises(ProgramError, match="compile-limit"):
-            await engine.compile(EMPTY, limits)
-        assert not engine.is_compiled(EMPTY)
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut off", "empty", "writable by others", "a link"])

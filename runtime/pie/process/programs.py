@@ -1,7 +1,7 @@
 """Loaded programs: components of their own, and source text that the prebuilt runner takes.
 
-Every path is loaded once; the runner of a language is built and compiled at most once per version and shared by all
-source programs of that language.
+What was loaded lately is not loaded again as long as it is the same; the runner of a language is built and compiled at
+most once per version and shared by all source programs of that language.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,9 @@ from pie.wasm.engine import WasmEngine
 from pie.wasm.imports import Imports
 
 __all__ = ["LoadedProgram", "Programs", "Progress"]
+
+MAX_LOADED = 64
+"""Programs that are kept ready, beside those that run."""
 
 RUN_EXPORT = re.compile(r"pie:[a-z0-9-]+/run(@.*)?")
 Progress = Callable[[str], None]
@@ -66,7 +69,7 @@ class LoadedProgram:
 
 
 class Programs:
-    """Loads programs from files; holds one compiled component per file and one runner per language."""
+    """Loads programs from files; holds the programs used last and one runner per language."""
 
     def __init__(self, engine: WasmEngine, imports: Imports, cache_dir: Path) -> None:
         """Load programs into `engine`, linked to `imports`; what is built goes to `cache_dir`."""
@@ -75,7 +78,7 @@ class Programs:
         self._cache_dir = cache_dir
         self._runners: dict[Language, Program] = {}
         self._runner_lock = asyncio.Lock()
-        self._sources: dict[str, LoadedProgram] = {}
+        self._loaded: dict[Hashable, LoadedProgram] = {}  # the one used longest ago first
 
     async def load(
         self, path: Path, progress: Progress = lambda _text: None, *, name: str | None = None
@@ -106,29 +109,35 @@ class Programs:
         """
         if content.startswith(b"{"):
             await asyncio.to_thread(read_packed, content)
-        elif not self._engine.is_compiled(content):
-            progress("Compiling the program")
-            await self._engine.compile(content)
+        else:
+            await self._engine.compile(content, starting=lambda: progress("Compiling the program"))
 
     async def _load_component(self, path: Path, name: str, progress: Progress) -> LoadedProgram:
-        component = await self._compile(path, name, progress)
-        exports = [name for name, *rest in component.exports if rest == ["run"] and RUN_EXPORT.fullmatch(name)]
-        if not exports:
-            raise ProgramError(
-                "no-entry",
-                f"{name} exports no pie:<name>/run",
-                remedy="Build it with `pie build`, which adds the export.",
-            )
-        return LoadedProgram(name, component, exports[0])
+        key = (name, path, _state(path))
+        program = self._recall(key)
+        if program is None:
+            component = await self._open(path, name, progress)
+            program = self._keep(key, LoadedProgram(name, component, _entry(component, name)))
+        return program
 
     async def _load_source(self, path: Path, name: str | None, progress: Progress) -> LoadedProgram:
         own_name, language, text = await _in_thread(self._read_source, path, progress)
         name = name or own_name
-        digest = hashlib.sha256(f"{name}\0{text}".encode()).hexdigest()
-        program = self._sources.get(digest)
+        key = (name, hashlib.sha256(text.encode()).digest())
+        program = self._recall(key)
         if program is None:
-            program = LoadedProgram(name, await self.runner(progress, language), "pie:runner/run", text)
-            self._sources[digest] = program
+            runner = await self.runner(progress, language)
+            program = self._keep(key, LoadedProgram(name, runner, "pie:runner/run", text))
+        return program
+
+    def _recall(self, key: Hashable) -> LoadedProgram | None:
+        program = self._loaded.pop(key, None)
+        return None if program is None else self._keep(key, program)
+
+    def _keep(self, key: Hashable, program: LoadedProgram) -> LoadedProgram:
+        self._loaded[key] = program
+        while len(self._loaded) > MAX_LOADED:
+            del self._loaded[next(iter(self._loaded))]
         return program
 
     async def runner(self, progress: Progress = lambda _text: None, language: Language = "python") -> Program:
@@ -137,7 +146,7 @@ class Programs:
             if language not in self._runners:
                 folder = self._cache_dir / "runner"
                 wasm = await _in_thread(ensure_runner, folder, language, tools_dir=self._tools_dir, progress=progress)
-                runner = await self._compile(wasm, f"the {LANGUAGE_NAMES[language]} runner", progress)
+                runner = await self._open(wasm, f"the {LANGUAGE_NAMES[language]} runner", progress)
                 self._runners[language] = runner
             return self._runners[language]
 
@@ -154,18 +163,40 @@ class Programs:
     def _tools_dir(self) -> Path:
         return self._cache_dir / "javascript"
 
-    async def _compile(self, path: Path, name: str, progress: Progress) -> Program:
-        if not self._engine.is_compiled(path):
-            progress(f"Compiling {name}")
-            await self._engine.compile(path)
-        return self._engine.load(path, self._imports)
+    async def _open(self, path: Path, name: str, progress: Progress) -> Program:
+        return await self._engine.open(path, self._imports, starting=lambda: progress(f"Compiling {name}"))
+
+
+def _entry(component: Program, name: str) -> str:
+    """The interface that holds `run`."""
+    entries = [export for export, *rest in component.exports if rest == ["run"] and RUN_EXPORT.fullmatch(export)]
+    if not entries:
+        raise ProgramError(
+            "no-entry",
+            f"{name} exports no pie:<name>/run",
+            remedy="Build it with `pie build`, which adds the export.",
+        )
+    return entries[0]
+
+
+def _state(path: Path) -> Hashable:
+    """What changes when a file is written or replaced."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ProgramError:
+    return ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.")
 
 
 async def _in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:

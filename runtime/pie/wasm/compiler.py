@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +32,26 @@ class CompileLimits:
     Attributes:
         cpu_s: CPU of all threads together, seconds.
         memory_bytes: address space of the process that compiles.
+        wall_s: from its start to its end, seconds.
     """
 
-    cpu_s: int = 120
-    memory_bytes: int = 8 << 30
+    cpu_s: int
+    memory_bytes: int
+    wall_s: float = 600.0
+
+    @classmethod
+    def for_size(cls, size_bytes: int) -> CompileLimits:
+        """Several times what components of that size take: a runner of 30 MB takes 13 s of CPU and 700 MB."""
+        size_mib = size_bytes / (1 << 20)
+        return cls(cpu_s=10 + int(2 * size_mib), memory_bytes=(1 << 30) + int(100 * size_mib) * (1 << 20))
 
 
 async def compile_in_child(binary: bytes, folder: Path, key: str, limits: CompileLimits) -> None:
-    """Bring a component into the cache; cancelling kills the child.
+    """Bring a component into the cache; cancelling kills the child, and so does the end of this process.
 
     Raises:
-        ProgramError: `not-a-component`; `compile-limit`: it took more than it may, or crashed the compiler;
-            `compile-failed`: the process that compiles cannot run.
+        ProgramError: `not-a-component`; `compile-timeout`; `compile-limit`: it took more memory than it may, or crashed
+            the compiler; `compile-failed`: the process that compiles cannot run.
     """
     child = await asyncio.create_subprocess_exec(
         *(
@@ -60,10 +69,13 @@ async def compile_in_child(binary: bytes, folder: Path, key: str, limits: Compil
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, complaint = await child.communicate(binary)
-    except BaseException:
+        async with asyncio.timeout(limits.wall_s):
+            output, complaint = await child.communicate(binary)
+    except BaseException as error:
         child.kill()
         await child.wait()
+        if isinstance(error, TimeoutError):
+            raise _timeout(f"{limits.wall_s:g} s") from None
         raise
     if child.returncode and output:
         told = json.loads(output)
@@ -75,14 +87,22 @@ async def compile_in_child(binary: bytes, folder: Path, key: str, limits: Compil
 def _silent_end(status: int, complaint: str, limits: CompileLimits) -> ProgramError:
     """The error of a child that did not live to tell: killed at a limit, crashed there, or never started."""
     last_line = (complaint.strip().splitlines() or ["no message"])[-1]
+    if status == -signal.SIGXCPU:
+        return _timeout(f"{limits.cpu_s} s of CPU")
     if status < 0 or last_line.startswith("MemoryError"):
         return ProgramError(
             "compile-limit",
-            f"compiling the program took more than {limits.cpu_s} s of CPU or {limits.memory_bytes} bytes of memory",
+            f"compiling the program takes more than {limits.memory_bytes} bytes of memory, or crashes the compiler",
             remedy="Make the program smaller.",
         )
     return ProgramError(
         "compile-failed",
         f"the process that compiles programs ended with status {status}: {last_line}",
         remedy="Check the installation with `python -m pie --version`.",
+    )
+
+
+def _timeout(limit: str) -> ProgramError:
+    return ProgramError(
+        "compile-timeout", f"compiling the program takes more than {limit}", remedy="Make the program smaller."
     )

@@ -13,7 +13,10 @@ from pie.wasm.codec.resources import ResourceKind, borrow, own
 from pie.wasm.codec.scalars import SCALARS, char, enum, scalar, string
 from pie.wasm.library import component_types as types
 
-__all__ = ["Signature", "TypeCompiler"]
+__all__ = ["MAX_TYPE_PARTS", "Signature", "TypeCompiler"]
+
+MAX_TYPE_PARTS = 50_000
+"""Of all functions of a component; our whole contract has some thousand. A few bytes can name a type of a million."""
 
 
 class TypeCompiler:
@@ -25,6 +28,7 @@ class TypeCompiler:
 
     def __init__(self, find_resource: Callable[[Any], ResourceKind | None]) -> None:
         self._find_resource = find_resource
+        self._num_parts = 0
         self._compilers: dict[type, Callable[[Any], Converter]] = {
             types.Char: lambda _: char(),
             types.String: lambda _: string(),
@@ -42,6 +46,9 @@ class TypeCompiler:
 
     def compile(self, ty: Any) -> Converter:
         """Compile a type; raises ProgramError(`unsupported-type`) for futures, streams and a guest's own resources."""
+        self._num_parts += 1
+        if self._num_parts > MAX_TYPE_PARTS:
+            raise _unsupported(f"the types of its functions have more than {MAX_TYPE_PARTS} parts")
         kind = SCALARS.get(type(ty))
         if kind is not None:
             return scalar(kind)
