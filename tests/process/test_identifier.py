@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
@@ -17,6 +17,7 @@ VERSIONS = st.tuples(*[st.integers(0, 10**15)] * 3).map(lambda parts: ".".join(m
 OF_THE_PROTOCOL = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9_-]*)@([0-9]+\.[0-9]+\.[0-9]+)")
 
 
+@settings(deadline=None)
 @given(NAMES, VERSIONS)
 def test_an_identifier_is_read_as_it_was_written(name: str, version: str) -> None:
     assert parse_identifier(f"{name}@{version}") == Identifier(name, version)
@@ -24,6 +25,7 @@ def test_an_identifier_is_read_as_it_was_written(name: str, version: str) -> Non
     assert parse_identifier(name) == Identifier(name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30) | st.from_regex(r"[a-z0-9@._-]*", fullmatch=True))
 def test_whatever_is_taken_is_of_the_protocols_form_and_nothing_else(text: str) -> None:
     whole = OF_THE_PROTOCOL.fullmatch(text) is not None
@@ -65,6 +67,7 @@ def test_anything_else_is_refused(text: str) -> None:
     assert not is_identifier(text)
 
 
+@settings(deadline=None)
 @given(VERSIONS, VERSIONS)
 def test_versions_are_ordered_by_their_numbers(one: str, other: str) -> None:
     assert (version_order(one) < version_order(other)) == (Version(one) < Version(other))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pie.build.packed import pack_program
@@ -311,6 +311,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(STEPS, st.lists(st.integers(0, 2), min_size=12, max_size=12))
 def test_the_store_is_a_table_of_names_and_versions(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]], contents: list[int]
