@@ -72,7 +72,7 @@ async def everything_is_given_back(runtime: Runtime) -> None:
             or scheduler.ledger().stashed
             or runtime.num_processes
             or runtime.num_guests
-            or runtime.model.adapters.num_held
+            or runtime.model.adapters.weights.num_held
         ):
             await asyncio.sleep(0.001)
     scheduler.check()

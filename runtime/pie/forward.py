@@ -463,6 +463,10 @@ class Device(Protocol):
         """Read a file of `save_pages` into pages; raises ContextError(`snapshot-unusable`) if it does not fit."""
         ...
 
+    def free_adapter(self, number: AdapterNumber) -> None:
+        """Let adapter weights go once the steps that were handed over are done."""
+        ...
+
 
 class AdapterDevice(Protocol):
     """Where adapters lie. Weights never change: what changes an adapter gives new weights, under a new number."""
@@ -483,8 +487,4 @@ class AdapterDevice(Protocol):
         self, number: AdapterNumber, *, scores: Sequence[float], seeds: Sequence[int], max_sigma: float
     ) -> AdapterInfo:
         """Make the next generation's weights; raises AdapterError(`adapter-not-found`, `adapter-unusable`)."""
-        ...
-
-    def free_adapter(self, number: AdapterNumber) -> None:
-        """Let weights go once the steps that were handed over are done."""
         ...

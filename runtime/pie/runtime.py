@@ -215,6 +215,7 @@ def _serve(device: DeviceThread, settings: Settings) -> ServedModel:
     for note in template.notes:
         log.warning("%s: %s", info.model, note)
     scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=settings.max_batch_tokens)
+    store = AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
     return ServedModel(
         name=info.model,
         vocab_size=info.vocab_size,
@@ -222,8 +223,6 @@ def _serve(device: DeviceThread, settings: Settings) -> ServedModel:
         tokenizer=tokenizer,
         template=template,
         grammars=GrammarCompiler(tokenizer, vocab_size=info.vocab_size, stop_ids=template.stop_tokens()),
-        adapters=AdapterRegistry(
-            device, AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
-        ),
+        adapters=AdapterRegistry(device, store, scheduler.weights),
         adapter_dir=settings.home / "adapters",
     )

@@ -15,6 +15,7 @@ from pie.errors import AdapterError
 from pie.forward import SearchStart
 from pie.host.adapter_registry import AdapterRegistry, NamedAdapter
 from pie.host.adapter_store import MAX_ADAPTERS, AdapterStore
+from pie.scheduler.weights import AdapterWeights
 from pie.testing import write_random_model
 
 START = SearchStart(rank=2, alpha=4.0, population=2, mu_fraction=0.5, sigma=0.1, seed=1)
@@ -35,9 +36,13 @@ def device(engine: Engine) -> Iterator[DeviceThread]:
     assert len(engine.adapters) == 0
 
 
+def registry_of(device: DeviceThread, store: AdapterStore) -> AdapterRegistry:
+    return AdapterRegistry(device, store, AdapterWeights(device.free_adapter))
+
+
 @pytest.fixture
 def registry(device: DeviceThread, tmp_path: Path) -> AdapterRegistry:
-    return AdapterRegistry(device, AdapterStore(tmp_path / "named", model="m"))
+    return registry_of(device, AdapterStore(tmp_path / "named", model="m"))
 
 
 def version(adapter: NamedAdapter) -> str:
@@ -64,11 +69,11 @@ async def test_names_belong_to_their_user(registry: AdapterRegistry) -> None:
 
 
 async def test_what_was_told_as_done_is_there_in_a_later_server(device: DeviceThread, tmp_path: Path) -> None:
-    first = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))
+    first = registry_of(device, AdapterStore(tmp_path, model="m"))
     adapter = await begun(first, "a")
     await first.update(adapter, scores=[1.0, 2.0], seeds=[5, 6], max_sigma=1.0)
     empty = await first.create("user", "empty")
-    second = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))  # the first one is not even closed
+    second = registry_of(device, AdapterStore(tmp_path, model="m"))  # the first one is not even closed
     again = await second.open("user", "a")
     still_empty = await second.open("user", "empty")
     if again is None or still_empty is None:
@@ -86,14 +91,14 @@ async def test_a_copy_shares_weights_until_one_of_the_two_changes(registry: Adap
     one = await begun(registry, "one")
     two = await registry.fork(one, "two")
     assert one.weights == two.weights
-    assert registry.num_held == 1
+    assert registry.weights.num_held == 1
     await registry.update(one, scores=[1.0, 2.0], seeds=[5, 6], max_sigma=1.0)
     assert version(one) != version(two)
     registry.destroy(one)
     assert registry.use(two, seed=3) is not None
     registry.close(one)
     registry.close(two)
-    assert registry.num_held == 0
+    assert registry.weights.num_held == 0
 
 
 async def test_all_handles_of_a_name_see_its_changes(registry: AdapterRegistry) -> None:
@@ -116,14 +121,14 @@ async def test_weights_outlive_their_name_for_as_long_as_a_pass_needs_them(
     if use is None:
         raise AssertionError("no weights")
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    registry.keep_during(use.number, answer)
+    registry.weights.keep_during(use.number, answer)
     registry.destroy(adapter)
     with pytest.raises(AdapterError, match="adapter-not-found"):
         registry.use(adapter, None)
-    assert len(engine.adapters) == registry.num_held == 1
+    assert len(engine.adapters) == registry.weights.num_held == 1
     answer.cancel()
     await asyncio.sleep(0)
-    assert registry.num_held == 0
+    assert registry.weights.num_held == 0
 
 
 async def test_a_change_is_finished_and_let_go_of_when_who_asked_is_gone(registry: AdapterRegistry) -> None:
@@ -137,7 +142,7 @@ async def test_a_change_is_finished_and_let_go_of_when_who_asked_is_gone(registr
     registry.close(adapter)
     await asyncio.gather(update, creation, return_exceptions=True)
     await registry.finish()
-    assert registry.num_held == 0
+    assert registry.weights.num_held == 0
     again = await registry.open("user", "a")
     if again is None:
         raise AssertionError("the adapter is gone")
@@ -185,7 +190,7 @@ async def test_a_load_that_fails_leaves_the_adapter_as_it_was(registry: AdapterR
 
 
 async def test_a_damaged_file_is_told_when_its_name_is_opened(device: DeviceThread, tmp_path: Path) -> None:
-    registry = AdapterRegistry(device, AdapterStore(tmp_path, model="m"))
+    registry = registry_of(device, AdapterStore(tmp_path, model="m"))
     registry.close(await begun(registry, "a"))
     (path,) = tmp_path.rglob("*.adapter")
     path.write_bytes(path.read_bytes()[:-100])
@@ -208,6 +213,6 @@ async def test_a_user_has_so_many_adapters_and_no_more(registry: AdapterRegistry
 
 async def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(device: DeviceThread, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    registry = AdapterRegistry(device, AdapterStore(tmp_path / "file", model="m"))
+    registry = registry_of(device, AdapterStore(tmp_path / "file", model="m"))
     with pytest.raises(AdapterError, match="adapter-not-saved"):
         await registry.create("user", "a")

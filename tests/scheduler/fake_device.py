@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from pie.errors import ContextError
 from pie.forward import (
+    AdapterNumber,
     Batch,
     DeviceInfo,
     Distribution,
@@ -75,6 +76,7 @@ class FakeDevice:
         self.host: npt.NDArray[np.uint64] = np.zeros((self._info.num_host_pages, self._info.page_size), np.uint64)
         self.fail_moves: Exception | None = None
         self.moves_out = self.moves_home = 0
+        self.freed: list[AdapterNumber] = []
         self.saves = 0
         self.loads = 0
         self._lock = asyncio.Lock()
@@ -137,6 +139,9 @@ class FakeDevice:
                     "snapshot-unusable", f"{path.name} holds {slots.shape}, {len(pages)} pages are wanted"
                 )
             self.slots[list(pages)] = slots
+
+    def free_adapter(self, number: AdapterNumber) -> None:
+        self.freed.append(number)
 
     def _run(self, batch: Batch) -> StepResult:
         for source, target in batch.page_copies:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tests.scheduler.fake_device import FakeDevice
+from tests.scheduler.oracle import History
 
 from pie.forward import (
+    AdapterUse,
     Constraint,
     ContextId,
     DecodeRequest,
@@ -20,11 +24,13 @@ from pie.forward import (
     Readout,
     Sampler,
 )
+from pie.mask import bools_to_brle
 from pie.scheduler.scheduler import Scheduler
 
-__all__ = ["GREEDY", "Collector", "decode", "feed", "prompt", "running", "stepwise"]
+__all__ = ["GREEDY", "Collector", "Visible", "decode", "feed", "masked_pass", "prompt", "running", "stepwise", "window"]
 
 GREEDY = Sampler(temperature=0.0)
+Visible = Callable[[int], npt.NDArray[np.bool_]]
 
 
 class Collector:
@@ -161,3 +167,41 @@ async def decode(
     scheduler.decode(request, sink)
     await sink.done.wait()
     return sink
+
+
+def window(size: int, sink: int) -> Visible:
+    """What the row at an index sees: the first `sink` keys and the last `size`, itself included."""
+
+    def visible(index: int) -> npt.NDArray[np.bool_]:
+        keys = np.arange(index + 1)
+        return (keys < sink) | (keys > index - size)
+
+    return visible
+
+
+async def masked_pass(
+    scheduler: Scheduler,
+    context: ContextId,
+    history: History,
+    token_ids: Sequence[int],
+    visible: Visible,
+    *,
+    adapter: AdapterUse | None = None,
+) -> int:
+    """Run a masked pass, commit what is full, and check the token drawn at its end."""
+    info = scheduler.describe(context)
+    wanted = -(-(info.working_tokens + len(token_ids)) // info.page_size)
+    await scheduler.reserve(context, max(0, wanted - info.working_pages))
+    places = range(info.num_tokens, info.num_tokens + len(token_ids))
+    rows = tuple(tuple(bools_to_brle(visible(index))) for index in places)
+    readout = Readout(len(token_ids) - 1, GREEDY)
+    result = await scheduler.forward(
+        ForwardRequest(context, tuple(token_ids), tuple(places), (readout,), attention_mask=rows, adapter=adapter)
+    )
+    await scheduler.commit(context, scheduler.describe(context).working_tokens // info.page_size)
+    for index, token in zip(places, token_ids, strict=True):
+        seen = visible(index)
+        history.append(token, index, None if seen.all() else seen.tolist(), adapter)
+    drawn = result.slots[0].tokens[0]
+    assert drawn == history.next_token()
+    return drawn

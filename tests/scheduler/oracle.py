@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from tests.scheduler.fake_device import noise
 
+from pie.forward import AdapterUse
+
 __all__ = ["History"]
 
 
@@ -27,7 +29,13 @@ class History:
         copy.token_ids = list(self.token_ids)
         return copy
 
-    def append(self, token_id: int, position: int | None = None, visible: Sequence[bool] | None = None) -> None:
+    def append(
+        self,
+        token_id: int,
+        position: int | None = None,
+        visible: Sequence[bool] | None = None,
+        adapter: AdapterUse | None = None,
+    ) -> None:
         """Add a token; `visible` says which of the tokens before, and whether itself, it may see."""
         index = len(self.states)
         at = index if position is None else position
@@ -36,7 +44,7 @@ class History:
         if visible is not None:
             seen = seen[np.array(visible[:index], np.bool_)]
             sees_itself = int(visible[index])
-        head = np.array([token_id, at, sees_itself], np.int64).tobytes()
+        head = np.array([token_id, at, sees_itself], np.int64).tobytes() + (adapter.key if adapter else b"")
         digest = hashlib.blake2b(head + seen.tobytes(), digest_size=8).digest()
         self.token_ids.append(token_id)
         self.states.append(int.from_bytes(digest, "little"))

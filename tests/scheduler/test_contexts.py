@@ -13,6 +13,8 @@ from tests.scheduler.fake_device import make_info
 from pie.errors import ContextError
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
+from pie.scheduler.origins import RowOrigin
+from pie.scheduler.weights import AdapterWeights
 
 SIZE = 4
 NUM_PAGES = 24
@@ -40,7 +42,7 @@ class Contexts(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.table = ContextTable(make_info(num_pages=NUM_PAGES, page_size=SIZE))
+        self.table = ContextTable(make_info(num_pages=NUM_PAGES, page_size=SIZE), AdapterWeights(lambda _number: None))
         self.memory: list[list[Cell | None]] = [[None] * SIZE for _ in range(NUM_PAGES)]
         self.models: dict[int, Model] = {}
 
@@ -172,7 +174,7 @@ TestContexts.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 
 def test_positions_that_do_not_increase_cannot_be_committed() -> None:
-    table = ContextTable(make_info(page_size=SIZE))
+    table = ContextTable(make_info(page_size=SIZE), AdapterWeights(lambda _number: None))
     context = table.create("owner", salt="")
     table.reserve(context, 1)
     context.append([1, 2, 3, 4], [0, 1, 1, 2], {})
@@ -182,11 +184,11 @@ def test_positions_that_do_not_increase_cannot_be_committed() -> None:
 
 
 def test_pages_of_equal_tokens_and_different_masks_are_not_shared() -> None:
-    table = ContextTable(make_info(page_size=SIZE))
+    table = ContextTable(make_info(page_size=SIZE), AdapterWeights(lambda _number: None))
     contexts = [table.create("owner", salt="") for _ in range(3)]
-    for context, masks in zip(contexts, ({}, {2: b"window"}, {2: b"window"}), strict=True):
+    for context, origins in zip(contexts, ({}, {2: RowOrigin(b"window")}, {2: RowOrigin(b"window")}), strict=True):
         table.reserve(context, 1)
-        context.append([1, 2, 3, 4], range(4), masks)
+        context.append([1, 2, 3, 4], range(4), origins)
         table.commit(context, 1)
     causal, window, same_window = (context.pages[0] for context in contexts)
     assert causal != window
@@ -194,7 +196,7 @@ def test_pages_of_equal_tokens_and_different_masks_are_not_shared() -> None:
 
 
 def test_tenants_of_different_salt_share_no_page() -> None:
-    table = ContextTable(make_info(page_size=SIZE))
+    table = ContextTable(make_info(page_size=SIZE), AdapterWeights(lambda _number: None))
     contexts = [table.create("owner", salt=salt) for salt in ("red", "blue", "red")]
     for context in contexts:
         table.reserve(context, 1)
@@ -205,7 +207,7 @@ def test_tenants_of_different_salt_share_no_page() -> None:
 
 
 def test_the_least_recently_used_cached_page_is_evicted_first() -> None:
-    table = ContextTable(make_info(page_size=SIZE, num_pages=3))
+    table = ContextTable(make_info(page_size=SIZE, num_pages=3), AdapterWeights(lambda _number: None))
     digests = []
     for token in range(3):
         context = table.create("owner", salt="")
@@ -221,7 +223,7 @@ def test_the_least_recently_used_cached_page_is_evicted_first() -> None:
 
 
 def test_the_end_of_a_prefix_is_evicted_before_its_beginning() -> None:
-    table = ContextTable(make_info(page_size=SIZE, num_pages=3))
+    table = ContextTable(make_info(page_size=SIZE, num_pages=3), AdapterWeights(lambda _number: None))
     context = table.create("owner", salt="")
     table.reserve(context, 3)
     context.append(range(12), range(12), {})

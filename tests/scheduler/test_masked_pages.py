@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,47 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scheduler.fake_device import FakeDevice, make_info
-from tests.scheduler.harness import GREEDY, decode, feed, prompt, running
+from tests.scheduler.harness import GREEDY, decode, feed, masked_pass, prompt, running, window
 from tests.scheduler.oracle import History
 
 from pie.errors import ContextError
-from pie.forward import ContextId, ForwardRequest, Readout
-from pie.mask import bools_to_brle
-from pie.scheduler.scheduler import Scheduler
-
-Visible = Callable[[int], npt.NDArray[np.bool_]]
-
-
-def window(size: int, sink: int) -> Visible:
-    """What the row at an index sees: the first `sink` keys and the last `size`, itself included."""
-
-    def visible(index: int) -> npt.NDArray[np.bool_]:
-        keys = np.arange(index + 1)
-        return (keys < sink) | (keys > index - size)
-
-    return visible
-
-
-async def masked_pass(
-    scheduler: Scheduler, context: ContextId, history: History, token_ids: Sequence[int], visible: Visible
-) -> int:
-    """Run a masked pass, commit what is full, and check the token drawn at its end."""
-    info = scheduler.describe(context)
-    wanted = -(-(info.working_tokens + len(token_ids)) // info.page_size)
-    await scheduler.reserve(context, max(0, wanted - info.working_pages))
-    places = range(info.num_tokens, info.num_tokens + len(token_ids))
-    rows = tuple(tuple(bools_to_brle(visible(index))) for index in places)
-    readout = Readout(len(token_ids) - 1, GREEDY)
-    result = await scheduler.forward(
-        ForwardRequest(context, tuple(token_ids), tuple(places), (readout,), attention_mask=rows)
-    )
-    await scheduler.commit(context, scheduler.describe(context).working_tokens // info.page_size)
-    for index, token in zip(places, token_ids, strict=True):
-        seen = visible(index)
-        history.append(token, index, None if seen.all() else seen.tolist())
-    drawn = result.slots[0].tokens[0]
-    assert drawn == history.next_token()
-    return drawn
+from pie.forward import ForwardRequest, Readout
 
 
 async def test_what_a_row_does_not_reach_is_hidden_and_an_empty_row_sees_all() -> None:

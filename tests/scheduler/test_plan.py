@@ -17,6 +17,7 @@ from pie.scheduler.contexts import ContextTable
 from pie.scheduler.passes import Decode, Pass, PassQueue
 from pie.scheduler.plan import Limits, Plan, State, plan
 from pie.scheduler.rows import DecodeRows
+from pie.scheduler.weights import AdapterWeights
 
 SIZE = 4
 
@@ -31,7 +32,7 @@ def make_state(
 ) -> State:
     """Running decodes of the given lengths in KV, waiting passes (tokens, owner, is a decode), waiting reservations."""
     info = make_info(num_pages=num_pages, page_size=SIZE, max_positions=4096)
-    contexts = ContextTable(info)
+    contexts = ContextTable(info, AdapterWeights(lambda _number: None))
     rows = DecodeRows(vocab_size=info.vocab_size, page_size=SIZE, max_run_steps=32)
     queue = PassQueue(short_tokens=8)
     sequence = 0

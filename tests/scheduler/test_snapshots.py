@@ -15,6 +15,7 @@ from tests.scheduler.harness import GREEDY, Collector, decode, feed, prompt, run
 from pie.errors import ContextError
 from pie.forward import DecodeRequest, ForwardRequest
 from pie.scheduler.context import Context
+from pie.scheduler.origins import RowOrigin
 from pie.scheduler.snapshot_file import decode_metadata, encode_metadata, read_metadata, snapshot_path
 
 
@@ -233,15 +234,15 @@ async def test_a_save_that_fails_keeps_what_was_saved_before(tmp_path: Path, mon
 def test_metadata_bring_back_the_same_context(tokens: list[int], committed: int, masked: set[int]) -> None:
     info = make_info()
     context = Context(1, owner=None, root=b"r", page_size=4)
-    masks = {index: bytes([index]) for index in masked if index < len(tokens)}
-    context.append(tokens, range(len(tokens)), masks)
+    origins = {index: RowOrigin(bytes([index])) for index in masked if index < len(tokens)}
+    context.append(tokens, range(len(tokens)), origins)
     for page in list(context.describe_working())[:committed]:
         context.push_committed(page)
     again = decode_metadata(encode_metadata(context, info, user="u", name="n"), info, name="n", root=b"r")
     assert [page.digest for page in again.committed()] == [page.digest for page in context.committed()]
     assert again.working_tokens == context.working_tokens
     assert again.working_positions == context.working_positions
-    assert again.working_masks == context.working_masks
+    assert again.working_origins == context.working_origins
 
 
 @pytest.mark.parametrize(("opener", "reused"), [("red", 16), ("blue", 8)])

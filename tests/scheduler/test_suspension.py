@@ -203,7 +203,7 @@ async def test_a_decode_suspended_in_the_middle_goes_on_where_it_was(num_host_pa
 
 
 @pytest.mark.parametrize("num_host_pages", [2, 40])
-async def test_tokens_under_attention_masks_leave_only_for_host_memory(num_host_pages: int) -> None:
+async def test_tokens_under_attention_masks_come_back_from_host_memory_or_by_replay(num_host_pages: int) -> None:
     async with running(device(num_host_pages=num_host_pages)) as scheduler:
         context, history = scheduler.create("a"), History()
         tokens = prompt(1, 11)
@@ -217,14 +217,13 @@ async def test_tokens_under_attention_masks_leave_only_for_host_memory(num_host_
         await scheduler.commit(context, 2)
         await scheduler.suspend(context)
         assert scheduler.ledger().stashed == (3 if num_host_pages > 3 else 0)
-        if num_host_pages > 3:
-            await fill(scheduler)
+        await fill(scheduler)
         history.extend([5])
         assert await feed(scheduler, context, [5]) == history.next_token()
 
 
 @pytest.mark.parametrize("num_host_pages", [4, 40])
-async def test_a_context_that_discarded_pages_leaves_only_if_host_memory_keeps_the_rest(num_host_pages: int) -> None:
+async def test_a_context_that_discarded_pages_comes_back_from_host_memory_or_by_replay(num_host_pages: int) -> None:
     async with running(device(num_host_pages=num_host_pages)) as scheduler:
         context, history = scheduler.create("a"), History()
         history.extend(prompt(1, 30))
@@ -233,8 +232,7 @@ async def test_a_context_that_discarded_pages_leaves_only_if_host_memory_keeps_t
         held = scheduler.ledger().held
         await scheduler.suspend(context)
         assert scheduler.ledger().stashed == (5 if num_host_pages > 4 else 0)
-        if num_host_pages > 4:
-            await fill(scheduler)
+        await fill(scheduler)
         visible = (0, 4, 12, 15)
         seen = np.repeat(np.arange(4) % 2, visible).astype(bool).tolist()
         history.append(5, visible=seen)

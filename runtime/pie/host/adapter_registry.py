@@ -1,21 +1,21 @@
 """The named adapters of one model: who calls which weights by which name, and which weights somebody still needs.
 
 Weights on the device never change; a change of an adapter is other weights under its name. Weights are let go once
-neither a name that is open nor a pass refers to them. A change is on disk before it is told as done, and it is finished
-even if whoever asked for it ends meanwhile.
+neither a name that is open, nor a pass, nor a context made with them refers to them. A change is on disk before it
+is told as done, and it is finished even if whoever asked for it ends meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from pie.errors import AdapterError
-from pie.forward import AdapterDevice, AdapterFiles, AdapterInfo, AdapterNumber, AdapterUse, SearchStart
+from pie.forward import AdapterDevice, AdapterFiles, AdapterInfo, AdapterUse, SearchStart
 from pie.host.adapter_store import AdapterStore
+from pie.scheduler.weights import AdapterWeights
 
 __all__ = ["AdapterRegistry", "NamedAdapter"]
 
@@ -47,19 +47,14 @@ class NamedAdapter:
 class AdapterRegistry:
     """The named adapters of one model, by user and name."""
 
-    def __init__(self, device: AdapterDevice, store: AdapterStore) -> None:
-        """Use the adapters whose files are in `store`."""
+    def __init__(self, device: AdapterDevice, store: AdapterStore, weights: AdapterWeights) -> None:
+        """Use the adapters whose files are in `store`; `weights` knows which of the device's somebody needs."""
+        self.weights = weights
         self._device = device
         self._store = store
         self._opened: dict[_Key, NamedAdapter] = {}
-        self._references: Counter[AdapterNumber] = Counter()
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
         self._changes: set[asyncio.Task[Any]] = set()
-
-    @property
-    def num_held(self) -> int:
-        """How many weights on the device somebody refers to."""
-        return len(self._references)
 
     async def create(self, user: str, name: str) -> NamedAdapter:
         """Take a name for an adapter without weights; the caller holds it until `close`.
@@ -133,11 +128,11 @@ class AdapterRegistry:
         """
         _check_open(adapter)
         weights = _weights_of(adapter)
-        self.retain(weights.number)
+        self.weights.retain(weights.number)
         try:
             return await self._device.dump_adapter(weights.number)
         finally:
-            self.release(weights.number)
+            self.weights.release(weights.number)
 
     def destroy(self, adapter: NamedAdapter) -> None:
         """Give a name back, with its file; passes under way keep the weights. Nothing happens if it is gone."""
@@ -152,7 +147,7 @@ class AdapterRegistry:
             self._forget(adapter)
 
     def use(self, adapter: NamedAdapter, seed: int | None) -> AdapterUse | None:
-        """What a pass with this adapter applies now; None if it has no weights yet. See `retain`.
+        """What a pass with this adapter applies now; None if it has no weights yet.
 
         Raises:
             AdapterError: `adapter-not-found`; `adapter-unusable` for a seed without a search.
@@ -167,22 +162,6 @@ class AdapterRegistry:
         if adapter.weights is None:
             return None
         return AdapterUse(adapter.weights.number, adapter.weights.version, seed)
-
-    def retain(self, number: AdapterNumber) -> None:
-        """Keep weights until `release`."""
-        self._references[number] += 1
-
-    def release(self, number: AdapterNumber) -> None:
-        """One reference less; the device lets go of what nobody refers to."""
-        self._references[number] -= 1
-        if not self._references[number]:
-            del self._references[number]
-            self._device.free_adapter(number)
-
-    def keep_during(self, number: AdapterNumber, task: asyncio.Future[Any]) -> None:
-        """Keep weights until a task is over, whatever becomes of the adapter meanwhile."""
-        self.retain(number)
-        task.add_done_callback(lambda _task: self.release(number))
 
     async def finish(self) -> None:
         """Wait for the changes under way."""
@@ -211,12 +190,12 @@ class AdapterRegistry:
     async def _fork(self, adapter: NamedAdapter, weights: AdapterInfo | None, name: str) -> NamedAdapter:
         if weights is None:
             return await self._create((adapter.user, name), b"", None)
-        self.retain(weights.number)
+        self.weights.retain(weights.number)
         try:
             content = await self._device.dump_adapter(weights.number)
             return await self._create((adapter.user, name), content, weights)
         finally:
-            self.release(weights.number)
+            self.weights.release(weights.number)
 
     async def _change(self, adapter: NamedAdapter, make: Callable[[], Awaitable[AdapterInfo]]) -> None:
         _check_open(adapter)
@@ -230,7 +209,7 @@ class AdapterRegistry:
         async with self._lock((adapter.user, adapter.name)):
             _check_open(adapter)
             made = await make()
-            self.retain(made.number)
+            self.weights.retain(made.number)
             try:
                 content = await self._device.dump_adapter(made.number)
                 _check_open(adapter)
@@ -240,14 +219,14 @@ class AdapterRegistry:
                 _check_open(adapter)
                 self._set(adapter, made)
             finally:
-                self.release(made.number)
+                self.weights.release(made.number)
 
     def _set(self, adapter: NamedAdapter, weights: AdapterInfo | None) -> None:
         before, adapter.weights = adapter.weights, weights
         if weights is not None:
-            self.retain(weights.number)
+            self.weights.retain(weights.number)
         if before is not None:
-            self.release(before.number)
+            self.weights.release(before.number)
 
     def _enter(self, key: _Key, weights: AdapterInfo | None) -> NamedAdapter:
         adapter = self._opened[key] = NamedAdapter(*key, None)

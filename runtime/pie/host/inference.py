@@ -214,7 +214,7 @@ class ForwardPass:
         else:
             future = self._start(self._context, checked, adapter)
         if adapter is not None:
-            self._served.adapters.keep_during(adapter.number, future.task)
+            self._served.adapters.weights.keep_during(adapter.number, future.task)
         return future
 
     def _start(self, context: Context, checked: Checked, adapter: AdapterUse | None) -> FutureOutput:

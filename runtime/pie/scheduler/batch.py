@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from pie.forward import (
 )
 from pie.mask import brle_to_bools
 from pie.scheduler.contexts import PageCopy
+from pie.scheduler.origins import masked
 from pie.scheduler.passes import Pass
 from pie.scheduler.rows import DecodeRows
 
@@ -262,7 +262,7 @@ class _ChunkWriter:
             visible = brle_to_bools(attention_mask[token], item.base + token + 1)
             if not visible.all():
                 rows[offset] = visible
-                item.masks[token] = blake2b(np.packbits(visible).tobytes(), digest_size=16).digest()
+                item.origins[token] = masked(attention_mask[token], visible, item.adapter)
         if len(rows) == chunk.num_tokens:
             rows = self._trim(chunk, rows)
         self._keys += [(self._num_rows + offset, visible) for offset, visible in rows.items()]

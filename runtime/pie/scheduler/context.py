@@ -7,12 +7,13 @@ A context knows no reference counts and no queues; `pie.scheduler.contexts` chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pie.forward import ContextId, HostPageId, Int32Array, PageId
+from pie.forward import AdapterNumber, ContextId, HostPageId, Int32Array, PageId
+from pie.scheduler.origins import RowOrigin
 from pie.scheduler.prefix import page_digest, page_key
 
 __all__ = ["Away", "CommittedPage", "Context", "ContextInfo"]
@@ -28,6 +29,7 @@ class CommittedPage:
         token_ids: `[page_size]` i32.
         positions: `[page_size]` i32, increasing.
         masks: what else its rows follow from, attention masks and adapters (see `page_key`); empty if there is nothing.
+        origins: the same, offset -> `RowOrigin`; empty if nothing but `masks` is known, for it came from a file.
     """
 
     parent: CommittedPage | None
@@ -35,6 +37,7 @@ class CommittedPage:
     token_ids: Int32Array
     positions: Int32Array
     masks: bytes
+    origins: Mapping[int, RowOrigin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,14 @@ class Away:
     Attributes:
         num_pages: how many it had and will have again, empty ones included.
         copies: page number -> the host page that holds its content; what is in none is known elsewhere, or replayed.
+        sight: what a replay must bring back beside the pages themselves, see `pie.scheduler.replay`.
+        is_replayable: whether its content can be computed again; else all of it is in copies.
     """
 
     num_pages: int
     copies: dict[int, HostPageId]
+    sight: Mapping[int, Collection[int]]
+    is_replayable: bool
 
 
 class Context:
@@ -73,11 +80,12 @@ class Context:
         num_committed: how many of them are committed.
         tail: the last committed page, None if there is none.
         working_tokens, working_positions: what lies in the working pages, in order.
-        working_masks: index of a working token -> key of its attention mask and adapter; plain ones are not in it.
+        working_origins: index of a working token -> its attention mask and adapter; plain ones are not in it.
         discarded: numbers of committed pages whose memory was given back, in the order in which that happened; their
             places in `pages` all hold the first of them, which is kept for that, and no row may see any.
-        is_plain: its content follows from tokens and positions alone, so that it can be computed again; not so once
-            attention masks or adapters were used, or pages discarded.
+        is_known: where each of its rows came from is known, so that they can be computed again; not so if masks or
+            adapters of some are known by a file only.
+        adapters: the adapter weights that some of its rows were made with; it keeps them.
         away: what is left of the pages while the context is off the device; `pages` is empty then.
         held: somebody outside of steps works on its pages, so that they must stay.
         seniority: a number that grows with the start of its owner.
@@ -87,13 +95,14 @@ class Context:
     """
 
     __slots__ = (
+        "adapters",
         "away",
         "bid",
         "defaulted",
         "discarded",
         "held",
         "id",
-        "is_plain",
+        "is_known",
         "num_committed",
         "owner",
         "page_size",
@@ -102,7 +111,7 @@ class Context:
         "seniority",
         "tail",
         "used_s",
-        "working_masks",
+        "working_origins",
         "working_positions",
         "working_tokens",
     )
@@ -118,9 +127,10 @@ class Context:
         self.tail: CommittedPage | None = None
         self.working_tokens: list[int] = []
         self.working_positions: list[int] = []
-        self.working_masks: dict[int, bytes] = {}
+        self.working_origins: dict[int, RowOrigin] = {}
         self.discarded: dict[int, None] = {}
-        self.is_plain = True
+        self.is_known = True
+        self.adapters: set[AdapterNumber] = set()
         self.away: Away | None = None
         self.held = False
         self.seniority = 0
@@ -183,21 +193,20 @@ class Context:
             page_size=self.page_size,
         )
 
-    def append(self, token_ids: Sequence[int], positions: Sequence[int], masks: Mapping[int, bytes]) -> None:
-        """Note tokens whose KV was written after the working tokens; `masks` is indexed from the first of them."""
+    def append(self, token_ids: Sequence[int], positions: Sequence[int], origins: Mapping[int, RowOrigin]) -> None:
+        """Note tokens whose KV was written after the working tokens; `origins` is indexed from the first of them."""
         start = len(self.working_tokens)
         self.working_tokens.extend(token_ids)
         self.working_positions.extend(positions)
-        if masks:
-            self.is_plain = False
-            self.working_masks.update((start + index, key) for index, key in masks.items())
+        if origins:
+            self.working_origins.update((start + index, origin) for index, origin in origins.items())
 
     def drop(self, num_tokens: int) -> None:
         """Forget the last working tokens."""
         keep = len(self.working_tokens) - num_tokens
         del self.working_tokens[keep:]
         del self.working_positions[keep:]
-        self.working_masks = {index: key for index, key in self.working_masks.items() if index < keep}
+        self.working_origins = {index: origin for index, origin in self.working_origins.items() if index < keep}
 
     def push_committed(self, page: CommittedPage) -> None:
         """Turn the first working page, whose content `page` describes, into a committed one."""
@@ -206,17 +215,18 @@ class Context:
         self.num_committed += 1
         del self.working_tokens[:size]
         del self.working_positions[:size]
-        if self.working_masks:
-            self.working_masks = {index - size: key for index, key in self.working_masks.items() if index >= size}
+        if self.working_origins:
+            later = {index - size: origin for index, origin in self.working_origins.items() if index >= size}
+            self.working_origins = later
 
     def copy_lineage_from(self, other: Context) -> None:
         """Take over another context's tokens: the committed ones by reference, the working ones as a copy."""
         self.tail = other.tail
         self.num_committed = other.num_committed
-        self.is_plain = other.is_plain
+        self.is_known = other.is_known
         self.working_tokens = list(other.working_tokens)
         self.working_positions = list(other.working_positions)
-        self.working_masks = dict(other.working_masks)
+        self.working_origins = dict(other.working_origins)
 
     def committed(self) -> list[CommittedPage]:
         """The committed pages, first one first."""
@@ -236,10 +246,12 @@ class Context:
         size, parent, masks = self.page_size, self.tail, b""
         for start in range(0, len(self.working_tokens) // size * size, size):
             end = start + size
-            if self.working_masks:
-                masks = page_key({i - start: key for i, key in self.working_masks.items() if start <= i < end})
+            origins: dict[int, RowOrigin] = {}
+            if self.working_origins:
+                origins = {i - start: origin for i, origin in self.working_origins.items() if start <= i < end}
+                masks = page_key({offset: origin.key for offset, origin in origins.items()})
             page_tokens = np.array(self.working_tokens[start:end], np.int32)
             page_positions = np.array(self.working_positions[start:end], np.int32)
             digest = page_digest(parent.digest if parent else self.root, page_tokens, page_positions, masks)
-            parent = CommittedPage(parent, digest, page_tokens, page_positions, masks)
+            parent = CommittedPage(parent, digest, page_tokens, page_positions, masks, origins)
             yield parent

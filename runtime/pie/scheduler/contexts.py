@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from pie.forward import ContextId, DeviceInfo, PageId
+from pie.forward import AdapterNumber, ContextId, DeviceInfo, PageId
 from pie.scheduler import faults
 from pie.scheduler.context import CommittedPage, Context
 from pie.scheduler.pages import Ledger, PagePool
 from pie.scheduler.prefix import PrefixIndex, page_digest, root_digest
+from pie.scheduler.weights import AdapterWeights
 
 __all__ = ["ContextTable", "PageCopy"]
 
@@ -32,13 +33,14 @@ class PageCopy:
 class ContextTable:
     """The contexts, the page pool and the prefix index of one device."""
 
-    def __init__(self, info: DeviceInfo) -> None:
-        """Start without contexts, every page free."""
+    def __init__(self, info: DeviceInfo, weights: AdapterWeights) -> None:
+        """Start without contexts, every page free; contexts keep the adapter weights that made them."""
         self.page_size = info.page_size
         self.num_pages = info.num_pages
         self.index = PrefixIndex()
         self.pool = PagePool(info.num_pages, evicted=self.index.forget)
         self._fingerprint = info.fingerprint
+        self._weights = weights
         self._contexts: dict[ContextId, Context] = {}
         self._owned: dict[str, set[ContextId]] = {}
         self._next_id = 1
@@ -82,6 +84,8 @@ class ContextTable:
         context = self._add(owner, source.root)
         context.copy_lineage_from(source)
         context.discarded = dict(source.discarded)
+        for number in source.adapters:
+            self.keep_adapter(context, number)
         context.pages = list(source.pages)
         self.pool.share(context.pages)
         return context
@@ -94,7 +98,7 @@ class ContextTable:
         context.root, tail = root, None
         for page in context.committed():
             digest = page_digest(tail.digest if tail else root, page.token_ids, page.positions, page.masks)
-            tail = CommittedPage(tail, digest, page.token_ids, page.positions, page.masks)
+            tail = CommittedPage(tail, digest, page.token_ids, page.positions, page.masks, page.origins)
         context.tail = tail
 
     def destroy(self, context: Context) -> None:
@@ -106,6 +110,9 @@ class ContextTable:
     def forget(self, context: Context) -> None:
         """Make the id unknown but keep the pages, which a step still writes; `PagePool.release` must follow."""
         del self._contexts[context.id]
+        for number in context.adapters:
+            self._weights.release(number)
+        context.adapters.clear()
         if context.owner is not None:
             owned = self._owned[context.owner]
             owned.discard(context.id)
@@ -162,10 +169,15 @@ class ContextTable:
                 continue
             stand_in = context.pages[next(iter(context.discarded), number)]
             context.discarded[number] = None
-            context.is_plain = False
             self.pool.share([stand_in])
             self.pool.release([context.pages[number]])
             context.pages[number] = stand_in
+
+    def keep_adapter(self, context: Context, number: AdapterNumber) -> None:
+        """Keep the adapter weights that rows of a context were made with for as long as it may be computed again."""
+        if number not in context.adapters:
+            context.adapters.add(number)
+            self._weights.retain(number)
 
     def check_committable(self, context: Context, num_pages: int) -> None:
         """See whether the first working pages can be committed.

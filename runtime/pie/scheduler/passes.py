@@ -25,6 +25,7 @@ from pie.forward import (
     TokenSink,
 )
 from pie.scheduler.context import Context
+from pie.scheduler.origins import RowOrigin, adapted
 from pie.scheduler.prefix import page_digest, page_key, row_key
 
 __all__ = ["Decode", "Lane", "Pass", "PassQueue", "PausedRow"]
@@ -125,7 +126,7 @@ class Pass:
         base: tokens in KV before the pass; -1 until it is first considered.
         done: tokens of it that are in KV, reused ones included.
         slots: the answers so far.
-        masks: token index -> key of its attention mask, for rows that are not causal.
+        origins: token index -> where its KV comes from, for rows that are not causal.
         adapter: of the request; None for a decode.
         failed: readout -> why it has no answer; only of a decode that guesses, where not every readout counts.
         goes_on: it is a later pass of a decode that guesses, and brings its own masks.
@@ -146,7 +147,7 @@ class Pass:
         "failed",
         "future",
         "goes_on",
-        "masks",
+        "origins",
         "over",
         "positions",
         "readouts",
@@ -191,18 +192,18 @@ class Pass:
         self.base = -1
         self.done = 0
         self.slots: list[OutputSlot | None] = [None] * len(self.readouts)
-        self.masks: dict[int, bytes] = {}
+        self.origins: dict[int, RowOrigin] = {}
         self.failed: dict[int, str] = {}
         self.goes_on = False
         self.started = False
         self.over = False
         self._digests: list[bytes] | None = None
 
-    def row_keys(self) -> Mapping[int, bytes]:
+    def row_origins(self) -> Mapping[int, RowOrigin]:
         """Token index -> what its KV follows from besides tokens and positions; plain causal rows are not in it."""
         if self.adapter is None:
-            return self.masks
-        return {index: row_key(self.adapter, self.masks.get(index, b"")) for index in range(self.num_tokens)}
+            return self.origins
+        return dict.fromkeys(range(self.num_tokens), adapted(self.adapter)) | self.origins
 
     @property
     def num_tokens(self) -> int:

@@ -144,7 +144,8 @@ class Relief:
     def _come_back(self, context: Context) -> None:
         self._residency.restore(context)
         for reservation in self._stepper.reservations.of(context):
-            self._stepper.serve(reservation)
+            if reservation.num_pages <= self._stepper.contexts.pool.num_available:
+                self._stepper.serve(reservation)
 
     def _scene(self) -> Scene:
         stepper = self._stepper

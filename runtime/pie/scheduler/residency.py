@@ -14,13 +14,13 @@ from enum import Enum
 
 from pie.errors import PieError
 from pie.forward import ContextId, HostPageId, PageId
-from pie.scheduler.context import Away, Context
+from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.decoding import Decoding
 from pie.scheduler.passes import Pass, PassQueue
 from pie.scheduler.pressure import Waiter
 from pie.scheduler.replay import replay_passes
-from pie.scheduler.suspension import Suspension
+from pie.scheduler.suspension import Arrival, Suspension
 
 __all__ = ["ContextState", "Residency"]
 
@@ -62,8 +62,8 @@ class Residency:
         self._queue = queue
         self._lines = lines
         self._wanted: dict[ContextId, Context] = {}
-        self._copied: dict[ContextId, tuple[Context, list[int], list[int]]] = {}
-        self._arriving: set[ContextId] = set()
+        self._copied: dict[ContextId, Arrival] = {}
+        self._arriving: dict[ContextId, Arrival] = {}
         self._num_replays = 0
 
     def is_here(self, context: Context) -> bool:
@@ -109,22 +109,27 @@ class Residency:
     def restore(self, context: Context) -> None:
         """Give a context its pages again; it is back when the copies are done, see `moved`, and the replay is."""
         self._wanted.pop(context.id, None)
-        self._copied[context.id] = (context, *self.suspension.restore(context))
-        self._arriving.add(context.id)
+        self._copied[context.id] = self._arriving[context.id] = self.suspension.restore(context)
 
     def moved(self, outward: Sequence[tuple[PageId, HostPageId]], *, failed: bool) -> list[Context]:
-        """Go on after the device did the copies; of those that failed, the tokens are computed again.
+        """Go on after the device did the copies; contexts whose copies failed are suspended again, without any.
 
         Returns:
-            The contexts for which that cannot be done; the caller ends them.
+            The contexts that cannot be computed again; the caller ends them.
         """
         gone = self.suspension.lose(slot for _, slot in outward) if failed else []
         copied, self._copied = self._copied, {}
-        for context, fetched, lost in copied.values():
-            if not context.is_plain and (lost or (failed and fetched)):
-                gone.append(context)
+        for arrival in copied.values():
+            context = arrival.context
+            if failed and arrival.fetched:
+                if self.suspension.is_replayable(context):
+                    self._put_back(context)
+                    if self._lines.get(context.id):
+                        self.want(context)
+                else:
+                    gone.append(context)
                 continue
-            replays = replay_passes(context, [*lost, *fetched] if failed else lost)
+            replays = replay_passes(context, arrival.runs)
             for item in replays:
                 self._num_replays += 1
                 item.sequence = -self._num_replays
@@ -147,13 +152,9 @@ class Residency:
         rest = [other for other in self._lines.pop(context.id) if not other.replay]
         self._queue.discard(item)
         item.over = True
-        pages, context.pages = context.pages, []
-        context.away = Away(len(pages), {})
-        self._contexts.pool.release(pages)
-        self.suspension.away[context.id] = context
-        self._arriving.discard(context.id)
         if rest:
             self._lines[context.id] = deque(rest)
+        self._put_back(context)
         return rest
 
     def go_on(self, item: Pass) -> None:
@@ -174,7 +175,7 @@ class Residency:
         self.suspension.forget(context)
         self._wanted.pop(context.id, None)
         self._copied.pop(context.id, None)
-        self._arriving.discard(context.id)
+        self._arriving.pop(context.id, None)
 
     def present(self) -> Iterator[Context]:
         """The contexts that may leave now: owned ones that no half-done pass extends."""
@@ -196,12 +197,15 @@ class Residency:
         line, size, end = self._lines.get(context.id), context.page_size, context.num_tokens
         if line:
             end += line[0].remaining if line[0].decode is None or line[0].decode.paused is None else 1
-        more = max(reserved.get(context.id, 0), -(-end // size) - context.num_pages)
-        more = min(more, self._contexts.num_pages - context.num_held_pages)
-        return self.suspension.num_pages_to_restore(context) + max(0, more)
+        more = max(0, reserved.get(context.id, 0), -(-end // size) - context.num_pages)
+        return min(self.suspension.num_pages_to_restore(context) + more, self._contexts.num_pages)
+
+    def _put_back(self, context: Context) -> None:
+        del self._arriving[context.id]
+        self.suspension.put_back(context)
 
     def _arrive(self, context: Context) -> None:
-        self._arriving.discard(context.id)
+        self.suspension.finish(self._arriving.pop(context.id))
         context.used_s = time.monotonic()
         self._contexts.publish(context)
         line = self._lines.get(context.id)

@@ -26,6 +26,7 @@ from pie.scheduler.snapshots import SnapshotStore
 from pie.scheduler.stats import Stats
 from pie.scheduler.stepper import Stepper
 from pie.scheduler.validation import check_decode, check_forward
+from pie.scheduler.weights import AdapterWeights
 
 __all__ = ["DecodeHandle", "Scheduler"]
 
@@ -46,7 +47,11 @@ class DecodeHandle:
 
 
 class Scheduler:
-    """Contexts, their pages and the running batch of one device."""
+    """Contexts, their pages and the running batch of one device.
+
+    Attributes:
+        weights: who needs which adapter weights of the device.
+    """
 
     def __init__(
         self,
@@ -83,7 +88,8 @@ class Scheduler:
         )
         self._device = device
         self._info = info
-        self._contexts = ContextTable(info)
+        self.weights = AdapterWeights(device.free_adapter)
+        self._contexts = ContextTable(info, self.weights)
         self._stepper = Stepper(self._contexts, info, limits, prefix_reuse=prefix_reuse)
         self._snapshots = SnapshotStore(device, self._contexts, snapshot_dir, self._reserve)
         self._market = Market()

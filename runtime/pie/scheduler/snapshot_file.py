@@ -20,6 +20,7 @@ import numpy as np
 from pie.forward import DeviceInfo
 from pie.scheduler import faults
 from pie.scheduler.context import CommittedPage, Context
+from pie.scheduler.origins import RowOrigin
 from pie.scheduler.prefix import page_digest
 
 __all__ = [
@@ -103,7 +104,9 @@ def encode_metadata(context: Context, info: DeviceInfo, *, user: str, name: str)
         "token_ids": json.dumps([*tokens, *context.working_tokens]),
         "positions": json.dumps([*positions, *context.working_positions]),
         "page_masks": json.dumps([page.masks.hex() for page in pages]),
-        "working_masks": json.dumps({str(index): key.hex() for index, key in context.working_masks.items()}),
+        "working_masks": json.dumps(
+            {str(index): origin.key.hex() for index, origin in context.working_origins.items()}
+        ),
     }
 
 
@@ -176,19 +179,19 @@ def _lineage(metadata: Mapping[str, str], info: DeviceInfo, root: bytes) -> Cont
         page_tokens, page_positions = (array[number * size : (number + 1) * size] for array in (tokens, positions))
         parent = context.tail.digest if context.tail else root
         digest = page_digest(parent, page_tokens, page_positions, mask)
-        context.tail = CommittedPage(context.tail, digest, page_tokens, page_positions, mask)
+        context.tail = CommittedPage(context.tail, digest, page_tokens, page_positions, mask, {})
         context.num_committed += 1
-        context.is_plain &= not mask
+        context.is_known &= not mask
     for number in json.loads(metadata.get("discarded_pages", "[]")):
         if not 0 <= int(number) < committed:
             raise ValueError(f"page {number} is discarded but not committed")
         context.discarded[int(number)] = None
-        context.is_plain = False
     working = json.loads(metadata["working_masks"])
+    context.is_known &= not working
     start = committed * size
     context.append(
         tokens[start:].tolist(),
         positions[start:].tolist(),
-        {int(index): bytes.fromhex(key) for index, key in working.items()},
+        {int(index): RowOrigin(bytes.fromhex(key)) for index, key in working.items()},
     )
     return context

@@ -19,6 +19,7 @@ class Stats:
         batches: hand-overs to the device.
         computed_tokens: tokens whose KV was computed.
         reused_tokens: tokens whose KV was found in the prefix index.
+        replayed_tokens: tokens computed again because their context had left the device; counted above as well.
         proposed_tokens: guesses that were checked.
         accepted_tokens: guesses that were right.
         walked_pages: pages that the chunks of passes looked at; running decodes are not counted.
@@ -31,6 +32,7 @@ class Stats:
     batches: int = 0
     computed_tokens: int = 0
     reused_tokens: int = 0
+    replayed_tokens: int = 0
     proposed_tokens: int = 0
     accepted_tokens: int = 0
     walked_pages: int = 0

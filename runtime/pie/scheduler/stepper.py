@@ -337,10 +337,13 @@ class Stepper:
 
     def _complete(self, item: Pass) -> None:
         if item.replay:
+            self.stats.replayed_tokens += item.num_tokens
             self.residency.replayed(item)
             self._end(item)
             return
-        item.context.append(item.token_ids.tolist(), item.positions.tolist(), item.row_keys())
+        item.context.append(item.token_ids.tolist(), item.positions.tolist(), item.row_origins())
+        if item.adapter is not None:
+            self.contexts.keep_adapter(item.context, item.adapter.number)
         self._queue.discard(item)
         slots = tuple(slot for slot in item.slots if slot is not None)
         if item.decode is None:
