@@ -184,10 +184,27 @@ class FakeDevice:
         kv_index: npt.NDArray[np.int32],
     ) -> list[int]:
         masks = dict(zip(batch.masked_rows.tolist(), batch.key_mask if batch.key_mask is not None else (), strict=True))
+        self._writer = self._writers(batch, kv_index)
         return [
             self._write_one(batch, row, int(token_ids[row]), int(positions[row]), int(kv_index[row]), masks.get(row))
             for row in range(len(token_ids))
         ]
+
+    def _writers(self, batch: Batch, kv_index: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """[pages, page_size]: the place in its sequence of the row that writes a slot in this step, else -1."""
+        writers = np.full(self.slots.shape, -1, np.int64)
+        pages = batch.page_table[batch.sequence_of_row, kv_index // self._info.page_size]
+        writers[pages, kv_index % self._info.page_size] = kv_index
+        if (writers >= 0).sum() != len(kv_index):
+            raise AssertionError("two rows of a step write to one slot")
+        return writers
+
+    def _check_order(self, pages: npt.NDArray[np.int32], index: int, mask: npt.NDArray[np.uint8] | None) -> None:
+        """A real device writes the rows of a step before it reads: none may see what another one writes over."""
+        writers = self._writer[pages].reshape(-1)[:index]
+        wrong = (writers >= 0) & (writers != np.arange(index))
+        if (wrong if mask is None else wrong & (mask[:index] == 1)).any():
+            raise AssertionError("a row of a step sees a slot that another row writes over")
 
     def _write_one(
         self, batch: Batch, row: int, token: int, position: int, index: int, mask: npt.NDArray[np.uint8] | None
@@ -195,6 +212,7 @@ class FakeDevice:
         size = self._info.page_size
         pages = batch.page_table[batch.sequence_of_row[row], : index // size + 1]
         seen = self.slots[pages].reshape(-1)[:index]
+        self._check_order(pages, index, mask)
         if mask is not None:
             seen = seen[mask[:index] == 1]
         head = np.array([token, position, 1 if mask is None else mask[index]], np.int64).tobytes()
