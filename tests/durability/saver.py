@@ -35,7 +35,7 @@ async def main(home: Path, model: Path) -> None:
     """Save until killed."""
     device = DeviceThread(Engine(model, num_pages=64, backend="torch", threads=1))
     scheduler = Scheduler(device, snapshot_dir=home / "snapshots")
-    adapters = AdapterRegistry(device, AdapterStore(home / "named-adapters" / "m", model="m"))
+    adapters = AdapterRegistry(device, AdapterStore(home / "named-adapters" / "m", model="m"), scheduler.weights)
     stepping = asyncio.get_running_loop().create_task(scheduler.run())
     print("ready", flush=True)
     await asyncio.gather(stepping, save_contexts(scheduler), save_adapters(adapters))

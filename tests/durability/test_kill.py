@@ -18,6 +18,7 @@ from pie.engine.engine import Engine
 from pie.host.adapter_registry import AdapterRegistry
 from pie.host.adapter_store import AdapterStore, saved_adapters
 from pie.scheduler.snapshot_file import remove_leftovers, saved_contexts
+from pie.scheduler.weights import AdapterWeights
 from pie.testing import write_random_model
 
 
@@ -84,7 +85,8 @@ async def check_adapters(device: DeviceThread, home: Path, told: list[str]) -> N
     saved = {one.name for one in saved_adapters(directory)}
     assert sure <= saved
     assert len(saved) == len(list(directory.rglob("*.adapter")))
-    registry = AdapterRegistry(device, AdapterStore(directory / "m", model="m"))
+    store = AdapterStore(directory / "m", model="m")
+    registry = AdapterRegistry(device, store, AdapterWeights(device.free_adapter))
     for name in saved:
         adapter = await registry.open("u", name)  # it would be adapter-unusable if it was damaged
         assert adapter is not None
