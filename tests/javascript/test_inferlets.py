@@ -31,6 +31,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("constrained-decoding", {"prompt": "Is 42 even or odd?", "choices": "odd, even", "ebnf": "root ::= [a-z]+"}, []),
     ("speculative-decoding", {}, []),
     ("speculative-decoding", {"prompt": "What is 7 * 8?", "match": 1, "length": 3}, []),
+    ("attention-sink", {"max_tokens": 200}, []),
+    ("windowed-attention", {}, []),
     ("jacobi-decoding", {}, []),
     ("jacobi-decoding", {"prompt": "Count from 3 to 12.", "block": 3, "max_tokens": 20}, []),
 ]

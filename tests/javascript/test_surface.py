@@ -289,6 +289,28 @@ async def test_guesses_of_the_server_change_no_token_and_a_window_keeps_pages_bo
     assert found == [True, True, True, True, [0, 4, 80, 16]]
 
 
+async def test_discarded_pages_are_no_longer_held(run_javascript: RunProgram) -> None:
+    body = """
+        using context = new Context(model).append(Array.from({ length: 70 }, (_, index) => 300 + index));
+        await context.flush();
+        const held = [context.pagesHeld];
+        context.discardPages(1, 3);
+        held.push(context.pagesHeld);
+        const codes: string[] = [];
+        for (const wanted of [() => context.discardPages(3, 2), () => context.forward().input([7]).execute()]) {
+          try {
+            await wanted();
+          } catch (error) {
+            if (error instanceof InferletError) codes.push(error.code);
+          }
+        }
+        await context.forward().input([7]).attentionMask([[0, 16, 48, 7]]).execute();
+        return [held, codes, context.seqLen];
+    """
+    found = await value(run_javascript, body, names="Context, InferletError, Model")
+    assert found == [[5, 3], ["not-discardable", "discarded-page"], 71]
+
+
 async def test_the_decoders_read_a_turn(run_javascript: RunProgram) -> None:
     body = """
         const encode = (text: string) => model.tokenizer().encode(text);

@@ -129,3 +129,35 @@ async def test_a_window_of_nothing_is_refused(run_program: RunProgram) -> None:
     """
     with pytest.raises(ProcessError, match="bad-option"):
         await run_program(source)
+
+
+async def test_discarded_pages_are_no_longer_held_and_masks_must_leave_them_out(run_program: RunProgram) -> None:
+    source = """
+        from inferlet import Context, Error, Model
+
+        async def attempt(wanted):
+            try:
+                return await wanted()
+            except Error as error:
+                return error.code
+
+        async def main(input):
+            with Context(Model.default()) as context:
+                context.append(range(300, 370))
+                await context.flush()
+                held = [context.pages_held]
+                async def discard(): return context.discard_pages(3, 2)
+                codes = [await attempt(discard)]
+                context.discard_pages(1, 3)
+                context.discard_pages(1, 3)
+                with context.fork() as fork:
+                    held += [context.pages_held, fork.pages_held]
+                codes.append(await attempt(context.forward().input([7]).execute))
+                masked = context.forward().input([7]).attention_mask([[0, 16, 48, 7]])
+                await masked.execute()
+                return [held, codes, context.seq_len]
+    """
+    held, codes, length = (await run_program(source)).value
+    assert held == [5, 3, 3]
+    assert codes == ["not-discardable", "discarded-page"]
+    assert length == 71

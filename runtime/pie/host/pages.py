@@ -1,4 +1,4 @@
-"""pie:ext/pages: memory of a context that is no longer needed."""
+"""pie:ext/pages: the memory that a context takes, and what of it is no longer needed."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ INTERFACE = Interface("pie:ext/pages")
 async def discard(_guest: Guest, context: Context, first: int, count: int) -> None:
     """Give back committed pages that later passes are masked from."""
     await context.served.scheduler.discard(context.context_id, first, count)
+
+
+@INTERFACE.function("held")
+def held(_guest: Guest, context: Context) -> int:
+    """Count the pages of memory that a context takes."""
+    return context.describe().held_pages

@@ -46,6 +46,7 @@ class ContextInfo:
 
     committed_pages: int
     working_pages: int
+    held_pages: int
     working_tokens: int
     num_tokens: int
     page_size: int
@@ -164,7 +165,12 @@ class Context:
     @property
     def num_held_pages(self) -> int:
         """Pages whose memory it holds; discarded ones share one."""
-        return self.num_pages - max(0, len(self.discarded) - 1)
+        return self.num_pages - self.num_saved_pages
+
+    @property
+    def num_saved_pages(self) -> int:
+        """Pages without memory of their own."""
+        return max(0, len(self.discarded) - 1)
 
     @property
     def num_empty_pages(self) -> int:
@@ -188,6 +194,7 @@ class Context:
         return ContextInfo(
             committed_pages=self.num_committed,
             working_pages=num_pages - self.num_committed,
+            held_pages=num_pages - self.num_saved_pages,
             working_tokens=len(self.working_tokens),
             num_tokens=self.num_tokens,
             page_size=self.page_size,

@@ -2,6 +2,7 @@
 
 import * as wit from 'pie:core/context';
 import type { FutureOutput } from 'pie:core/inference';
+import * as witPages from 'pie:ext/pages';
 
 import * as bidding from './bidding.ts';
 import { Buffer } from './buffer.ts';
@@ -12,6 +13,7 @@ import { Generator } from './generator.ts';
 import { Handle } from './handle.ts';
 import * as loop from './loop.ts';
 import type { Model } from './model.ts';
+import { u32 } from './numbers.ts';
 import type { GenerateOptions } from './options.ts';
 import { Pages } from './pages.ts';
 import type { HostRun } from './runs.ts';
@@ -100,6 +102,12 @@ export class Context implements Disposable {
     return this.pages.seqLen;
   }
 
+  /** Pages of memory that it takes; those that it shares with others count, those that are discarded are one. */
+  get pagesHeld(): number {
+    this.#endRun();
+    return witPages.held(this.wit);
+  }
+
   /** The tokens that the server does not have yet. */
   buffer(): Uint32Array {
     return this.pending.tokens();
@@ -158,6 +166,18 @@ export class Context implements Disposable {
   /** Forget the last `numTokens` tokens of the working pages, or all of them if there are fewer. */
   truncate(numTokens: number): void {
     this.pages.truncate(numTokens);
+  }
+
+  /**
+   * Give back the memory of full pages that no later token attends to; their tokens and positions stay counted.
+   *
+   * Each token of every later pass must be masked from them (`Forward.attentionMask`). Throws `not-discardable` if they
+   * are not all full.
+   */
+  discardPages(first: number, count: number): void {
+    this.#endRun();
+    const [start, length] = [u32(first, 'first'), u32(count, 'count')];
+    call(() => witPages.discard(this.wit, start, length));
   }
 
   /** A forward pass to fill in. */

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from wit_world.imports import context as wit_context
 from wit_world.imports import inference
 from wit_world.imports import model as wit_model
+from wit_world.imports import pages as wit_pages
 
 from inferlet import bidding, chat
 from inferlet.buffer import Buffer
@@ -137,6 +138,12 @@ class Context:
         """Tokens whose keys and values the server holds; the buffer does not count."""
         return self.pages.seq_len
 
+    @property
+    def pages_held(self) -> int:
+        """Pages of memory that it takes; those that it shares with others count, those that are discarded are one."""
+        self._end_run()
+        return wit_pages.held(self.wit)
+
     def buffer(self) -> list[int]:
         """The tokens that the server does not have yet."""
         return self.pending.tokens()
@@ -193,6 +200,17 @@ class Context:
     def truncate(self, num_tokens: int) -> None:
         """Forget the last `num_tokens` tokens of the working pages, or all of them if there are fewer."""
         self.pages.truncate(num_tokens)
+
+    def discard_pages(self, first: int, count: int) -> None:
+        """Give back the memory of full pages that no later token attends to; their tokens and positions stay counted.
+
+        Each token of every later pass must be masked from them (`Forward.attention_mask`).
+
+        Raises:
+            Error: `not-discardable` if they are not all full.
+        """
+        self._end_run()
+        call(wit_pages.discard, self.wit, first, count)
 
     def forward(self) -> Forward:
         """A forward pass to fill in."""

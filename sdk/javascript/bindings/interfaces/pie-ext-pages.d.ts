@@ -7,6 +7,11 @@ declare module 'pie:ext/pages' {
    * of every later pass must be masked from all keys of these pages, or the pass fails with `discarded-page`.
    */
   export function discard(context: Context, first: number, count: number): void;
+  /**
+   * Pages of memory that the context takes on the device, or would if it were there: committed and working ones, those
+   * shared with others too, and one for all that are discarded.
+   */
+  export function held(context: Context): number;
   export type Error = import('pie:core/types').Error;
   export type Context = import('pie:core/context').Context;
 }

@@ -5,3 +5,6 @@ from wit_world.imports import context
 
 def discard(context: context.Context, first: int, count: int) -> None:
     ...
+
+def held(context: context.Context) -> int:
+    ...
