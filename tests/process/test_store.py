@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from pie.build.packed import pack_program
 from pie.errors import ProgramError
-from pie.process.store import MAX_MANIFEST_BYTES, MAX_PROGRAM_BYTES, ProgramStore, StoredProgram
+from pie.process.release import MAX_MANIFEST_BYTES, MAX_PROGRAM_BYTES
+from pie.process.store import ProgramStore, StoredProgram
 
 HEADER = b"\0asm\x0d\0\x01\0"
 ONE, OTHER = HEADER + b"one", HEADER + b"another"

@@ -10,17 +10,21 @@ from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pie.cli.arguments import program_input
+from pie.cli.completing import path_or_installed
 from pie.cli.interrupt import Interrupt, Interrupted
 from pie.cli.output import Output
 from pie.cli.printer import Printer
 from pie.cli.terminal import Progress
 from pie.config import Settings
 from pie.errors import PieError, UsageError
+
+if TYPE_CHECKING:
+    from pie.cli.target import Target
 
 __all__ = ["command"]
 
@@ -36,7 +40,7 @@ FLAGS = {
 
 
 @click.command("run", short_help="Run a program beside the model.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("word", metavar="PATH|NAME[@VERSION]", shell_complete=path_or_installed)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- --key value ...]")
 @click.option("--input", "input_json", metavar="JSON", help="The program's input; words after -- are added to it.")
 @click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
@@ -61,8 +65,8 @@ FLAGS = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every event as one line of JSON.")
 @click.pass_obj
-def command(debug: bool, /, *, path: Path, words: tuple[str, ...], **options: Any) -> int:  # noqa: FBT001 (click's call)
-    """Run PATH: a main.py or main.ts, a folder with a Pie.toml, or a .wasm component.
+def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any) -> int:  # noqa: FBT001 (click's call)
+    """Run PATH, a main.py or main.ts, a folder with a Pie.toml, or a .wasm component, or the installed program NAME.
 
     Words after -- become the program's input: --max-tokens 5 is {"max_tokens": 5}. The program's output and its result
     go to stdout, everything else to stderr. Lines typed on stdin are the texts that session.receive() waits for.
@@ -71,29 +75,31 @@ def command(debug: bool, /, *, path: Path, words: tuple[str, ...], **options: An
     Examples:
       pie run main.py
       pie run inferlets/text-completion -- --prompt "Hello" --max-tokens 40
+      pie install inferlets/chat && pie run chat
       pie run x.wasm --json --seed 7 --input '{"n": 3}'
     """
-    from pie.build.manifest import check_input, find_manifest
+    from pie.build.manifest import check_input
+    from pie.cli.target import find_target
     from pie.configuration.configuration import load_configuration
     from pie.configuration.mcp import mcp_servers
 
     value = program_input(words, options["input_json"])
-    manifest = find_manifest(path)
-    if manifest is not None:
-        check_input(manifest, value)
+    target = find_target(word, Settings.from_environment(os.environ).home / "programs")
+    if target.manifest is not None:
+        check_input(target.manifest, value)
     flags = {key: options[option] for key, option in FLAGS.items()}
     configuration = load_configuration(os.environ, flags | {"http.allowed_hosts": list(options["allow_host"]) or None})
     settings = configuration.settings(os.environ, mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]))
-    settings = replace(settings, programs=settings.programs or path.resolve().parent)
-    launch = Launch(path, value, options["seed"])
+    settings = replace(settings, programs=settings.programs or target.neighbours)
+    launch = Launch(target, value, options["seed"])
     return asyncio.run(_run(launch, settings, as_json=options["as_json"], debug=debug))
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run: a path, its input, and the seed of its random streams."""
+    """What to run, its input, and the seed of its random streams."""
 
-    path: Path
+    target: Target
     value: Any
     seed: int | None
 
@@ -151,7 +157,7 @@ async def _run_program(
         with interrupt.raising():
             progress("Loading the model")
             runtime = await stack.enter_async_context(Runtime(settings, on_progress=progress))
-        program = await runtime.load(launch.path)
+        program = await runtime.load(launch.target.path, name=launch.target.name)
         progress.finish()
         process = runtime.launch(
             program,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-__all__ = ["Blobs", "digest_of", "make_folder"]
+__all__ = ["Blobs", "digest_of", "make_folder", "replace_file"]
 
 NEW = ".new-"
 CHUNK = 1 << 20
@@ -28,9 +28,10 @@ def digest_of(content: bytes) -> str:
 class Blobs:
     """A folder of `<digest><suffix>` files; made when the first one is written."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use what lies in `folder`."""
+    def __init__(self, folder: Path, *, mode: int = 0o600) -> None:
+        """Use what lies in `folder`; files are made with `mode`, and who may read them may enter the folder."""
         self._folder = folder
+        self._mode = mode
         self._sound: dict[Path, State] = {}
 
     def path(self, digest: str, suffix: str) -> Path:
@@ -46,18 +47,8 @@ class Blobs:
         path = self.path(digest_of(content), suffix)
         if self.is_sound(path):
             return path
-        make_folder(self._folder)
-        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=NEW)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync(self._folder)
+        make_folder(self._folder, mode=self._mode | (self._mode & 0o444) >> 2)
+        replace_file(path, content, mode=self._mode)
         return path
 
     def is_sound(self, path: Path) -> bool:
@@ -93,10 +84,31 @@ class Blobs:
         path.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, for its owner only, if it is not there; returns when it is on the disk."""
+def replace_file(path: Path, content: bytes, *, mode: int) -> None:
+    """Make a file, or give it another content: complete and on the disk, or as it was.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=NEW)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def make_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """Make a folder, and those above it, if it is not there; returns when it is on the disk."""
     if not folder.is_dir():
-        folder.mkdir(0o700, parents=True, exist_ok=True)
+        make_folder(folder.parent, mode=mode)
+        folder.mkdir(mode, exist_ok=True)
         _sync(folder.parent)
 
 

@@ -11,25 +11,21 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from pie.build.manifest import Manifest, parse_manifest
-from pie.build.packed import SUFFIX as PACKED
-from pie.build.packed import read_packed
 from pie.errors import ProgramError
 from pie.process.blobs import Blobs, digest_of
-from pie.process.identifier import Identifier, is_identifier, parse_identifier, version_order
+from pie.process.identifier import Identifier, parse_identifier, version_order
 from pie.process.index import Change, Index, Row
+from pie.process.release import COMPONENT, Release
 
-__all__ = ["MAX_MANIFEST_BYTES", "MAX_PROGRAMS", "MAX_PROGRAM_BYTES", "ProgramStore", "StoredProgram"]
+__all__ = ["MAX_PROGRAMS", "ProgramStore", "StoredProgram"]
 
-MAX_PROGRAM_BYTES = 256 << 20
-MAX_MANIFEST_BYTES = 64 << 10
 MAX_PROGRAMS = 10_000
 """Versions of all programs together."""
-
-COMPONENT = ".wasm"
-COMPONENT_MAGIC = b"\0asm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,25 @@ class StoredProgram:
         """`name@version`."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def kind(self) -> Literal["component", "source"]:
+        """What its file holds."""
+        return "component" if self.path.suffix == COMPONENT else "source"
+
+    def describe(self) -> dict[str, Any]:
+        """It as JSON, for listings."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "kind": self.kind,
+            "description": self.manifest.package.description,
+            "size_bytes": self.size_bytes,
+            "digest": self.digest,
+            "manifest_digest": self.manifest_digest,
+            "installed_at": datetime.fromtimestamp(self.installed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "path": str(self.path),
+        }
+
 
 class ProgramStore:
     """A folder of installed programs; made when the first one is installed."""
@@ -86,16 +101,14 @@ class ProgramStore:
             ProgramError: `bad-manifest`, `not-a-component`, `bad-packed-program`, `program-too-large`, `store-full`,
                 `program-not-stored`, `store-busy`, `store-unusable`.
         """
-        manifest = _installable(manifest_text)
-        suffix = _suffix_of(wasm)
-        name, version = manifest.package.name, manifest.package.version
-        row = Row(name, version, digest_of(wasm), suffix, len(wasm), manifest_text, time.time())
+        release = Release.of(wasm, manifest_text)
+        row = Row(release.name, release.version, digest_of(wasm), release.suffix, len(wasm), manifest_text, time.time())
         with self._index.change() as change:
-            before = _find_version(change.named(name), version)
+            before = _find_version(change.named(row.name), row.version)
             if before is not None and not replace and self._is_sound(before):
                 return self._stored(before)
             _check_room(change, before)
-            self._blobs.write(wasm, suffix)
+            self._blobs.write(wasm, row.suffix)
             change.put(row)
         if before is not None:
             self._sweep([self._path(before)])
@@ -210,45 +223,6 @@ class ProgramStore:
             for file in files:
                 if file.name not in kept:
                     self._blobs.remove(file)
-
-
-def _installable(text: str) -> Manifest:
-    size = len(text.encode())
-    if size > MAX_MANIFEST_BYTES:
-        raise ProgramError(
-            "program-too-large",
-            f"the manifest has {size} bytes, more than {MAX_MANIFEST_BYTES}",
-            remedy="Shorten its descriptions.",
-        )
-    manifest = parse_manifest(text, "Pie.toml")
-    identifier = f"{manifest.package.name}@{manifest.package.version}"
-    if not is_identifier(identifier):
-        raise ProgramError(
-            "bad-manifest",
-            f"Pie.toml: a program cannot be installed as {identifier[:200]!r}",
-            remedy="Use letters, digits and hyphens for the name, and three numbers such as 0.1.0 for the version.",
-        )
-    return manifest
-
-
-def _suffix_of(content: bytes) -> str:
-    """What a program's file is called, by what it holds."""
-    if len(content) > MAX_PROGRAM_BYTES:
-        raise ProgramError(
-            "program-too-large",
-            f"the program has {len(content)} bytes, more than {MAX_PROGRAM_BYTES}",
-            remedy="Make the program smaller.",
-        )
-    if content.startswith(COMPONENT_MAGIC):
-        return COMPONENT
-    if content.startswith(b"{"):
-        read_packed(content)
-        return PACKED
-    raise ProgramError(
-        "not-a-component",
-        f"the program is not a valid WASM component: it begins with {content[:8].hex(' ') or 'nothing'}",
-        remedy="Build it with `pie build`, or with a toolchain that makes WASM components.",
-    )
 
 
 def _check_room(change: Change, before: Row | None) -> None:
