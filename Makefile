@@ -27,6 +27,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) with the tools of developers (once; torch is large)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps \
+		--target $(VENV)/upstream-client pie-client==0.4.0  # has the name of ours: the tests run it on its own
 	@touch $@ $(VENV)/.installed
 
 javascript: $(JAVASCRIPT)/node_modules/.installed  ## the npm packages that make components of JavaScript and TypeScript

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import json
 import logging
 import secrets
 import sys
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,11 +43,26 @@ from pie.text.template import ChatTemplate
 from pie.text.tokenizer import Tokenizer
 from pie.wasm.engine import WasmEngine
 
-__all__ = ["Runtime"]
+__all__ = ["Client", "Runtime"]
 
 # How long Python code on the event loop may keep the device thread from handing over a finished step.
 SWITCH_INTERVAL_S = 0.0005
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """For whom a process runs.
+
+    Attributes:
+        process_id: names the process; unique in this runtime.
+        username: whose saved contexts and topics it sees.
+        mailbox: its conversation with whoever launched it.
+    """
+
+    process_id: str
+    username: str
+    mailbox: Mailbox
 
 
 class Runtime:
@@ -60,7 +76,6 @@ class Runtime:
         self._settings = settings
         self._on_progress = on_progress
         self._processes: set[Process] = set()
-        self._process_numbers = itertools.count(1)
         self._topics = Topics()
         self._mcp = McpClients(settings.mcp_servers)
         self._allowed_hosts = AllowedHosts([parse_allowed_host(word) for word in settings.allowed_hosts])
@@ -112,6 +127,11 @@ class Runtime:
                 process.terminate(_server_failed())
 
     @property
+    def is_stepping(self) -> bool:
+        """Whether the scheduler runs; it does until the runtime is left, unless it has failed."""
+        return not self._stepping.done()
+
+    @property
     def num_processes(self) -> int:
         """Processes that have not ended."""
         return len(self._processes)
@@ -145,11 +165,17 @@ class Runtime:
             seed: key of its random streams; the same seed gives the same tokens. None draws one.
             on_receive: called when the process first waits for a text from its client.
         """
+        client = Client(str(uuid.uuid4()), username, Mailbox(listener, on_receive=on_receive))
+        return self.launch_for(client, program, json.dumps(value), seed=seed)
+
+    def launch_for(
+        self, client: Client, program: LoadedProgram, input_json: str, *, seed: int | None = None
+    ) -> Process:
+        """Start a process as `launch` does, with its input as JSON text."""
         limits = self._settings.limits
-        children = Children(self._starter, Family(limits.children, limits.child_depth), username=username)
-        mailbox = Mailbox(listener, on_receive=on_receive)
+        children = Children(self._starter, Family(limits.children, limits.child_depth), username=client.username)
         seed = secrets.randbits(64) if seed is None else seed & 0xFFFFFFFFFFFFFFFF
-        return self._start(program, json.dumps(value), seed, children, mailbox)
+        return self._start(program, input_json, seed, children, client)
 
     async def _load_child(self, path: Path) -> LoadedProgram:
         return await self.programs.load(path)
@@ -157,16 +183,14 @@ class Runtime:
     def _start_child(self, program: LoadedProgram, input_json: str, seed: int, children: Children) -> Process:
         mailbox = Mailbox(lambda _event: None)
         mailbox.close()  # a child has no client
-        return self._start(program, input_json, seed, children, mailbox)
+        return self._start(program, input_json, seed, children, Client(str(uuid.uuid4()), children.username, mailbox))
 
-    def _start(
-        self, program: LoadedProgram, input_json: str, seed: int, children: Children, mailbox: Mailbox
-    ) -> Process:
+    def _start(self, program: LoadedProgram, input_json: str, seed: int, children: Children, client: Client) -> Process:
         state = HostState(
-            process_id=f"{program.name}-{next(self._process_numbers)}",
-            username=children.username,
+            process_id=client.process_id,
+            username=client.username,
             models={self.model.name: self.model},
-            mailbox=mailbox,
+            mailbox=client.mailbox,
             topics=self._topics,
             children=children,
             mcp=self._mcp,

@@ -16,8 +16,13 @@ from pathlib import Path
 __all__ = ["Raised", "Source", "read_sources"]
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("runtime/pie", "sdk/python/inferlet", "sdk/python/runner/pie_runner")
-ROOT_CLASSES = {"runtime/pie": "PieError", "sdk/python/inferlet": "Error", "sdk/python/runner/pie_runner": "Error"}
+FOLDERS = ("runtime/pie", "sdk/python/inferlet", "sdk/python/runner/pie_runner", "sdk/client-python/pie_client")
+ROOT_CLASSES = {
+    "runtime/pie": "PieError",
+    "sdk/python/inferlet": "Error",
+    "sdk/python/runner/pie_runner": "Error",
+    "sdk/client-python/pie_client": "ClientError",
+}
 TOLD = re.compile(r"([a-z][a-z0-9]*(?:-[a-z0-9]+)*): ")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -22,6 +22,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "run": ("pie.cli.run", "Run a program beside the model."),
+    "serve": ("pie.cli.serve", "Serve clients until it is stopped."),
     "build": ("pie.cli.build", "Build a folder into one WASM component."),
     "new": ("pie.cli.new", "Start a program from a template."),
     "install": ("pie.cli.install", "Install a program, to run it by its name."),

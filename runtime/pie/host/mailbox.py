@@ -58,6 +58,16 @@ class Mailbox:
         """The next file; None once the mailbox is closed and empty."""
         return self._files.take()
 
+    @property
+    def num_waiting(self) -> int:
+        """Texts and files that the process has not taken."""
+        return len(self._texts) + len(self._files)
+
+    @property
+    def num_waiting_bytes(self) -> int:
+        """Their size: bytes of files, characters of texts."""
+        return self._texts.num_bytes + self._files.num_bytes
+
     def close(self) -> None:
         """Nothing more will come in: what waits gets None."""
         self._texts.close()
@@ -68,9 +78,13 @@ class _Queue(Generic[T]):
     """First in, first out; a taker that gave up (its future is cancelled) takes nothing."""
 
     def __init__(self) -> None:
+        self.num_bytes = 0
         self._items: deque[T] = deque()
         self._takers: deque[asyncio.Future[T | None]] = deque()
         self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def put(self, item: T) -> None:
         while self._takers:
@@ -79,11 +93,14 @@ class _Queue(Generic[T]):
                 taker.set_result(item)
                 return
         self._items.append(item)
+        self.num_bytes += len(item)
 
     def take(self) -> asyncio.Future[T | None]:
         taker: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
         if self._items:
-            taker.set_result(self._items.popleft())
+            item = self._items.popleft()
+            self.num_bytes -= len(item)
+            taker.set_result(item)
         elif self._closed:
             taker.set_result(None)
         else:

@@ -1,0 +1,90 @@
+"""`pie serve`: one server that stays, for the sessions of many clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pie.cli.interrupt import Interrupt, Interrupted
+from pie.cli.terminal import Progress
+from pie.config import Settings
+
+if TYPE_CHECKING:
+    from pie.server.settings import ServerSettings
+
+__all__ = ["command"]
+
+
+FLAGS = {"server.host": "host", "server.port": "port", "model.path": "model"}
+"""Options that win over a configuration key."""
+
+
+@click.command("serve", short_help="Serve clients until it is stopped.")
+@click.option("--host", help="The address to listen at (127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port (8080); 0 takes a free one.")
+@click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
+@click.option("--no-auth", is_flag=True, help="Let everybody in; on loopback addresses only.")
+def command(*, no_auth: bool, **options: Any) -> int:
+    """Serve clients until it is stopped.
+
+    Clients connect with a WebSocket, upload and launch programs, talk to them, leave and come back. The first Ctrl-C or
+    SIGTERM lets processes finish, a second one ends everything at once. `pie config show` tells all settings.
+
+    \b
+    Examples:
+      pie serve
+      pie serve --port 9000 --model ~/models/Qwen3-0.6B
+      pie serve --no-auth
+    """
+    from pie.configuration.configuration import load_configuration
+    from pie.server.settings import ServerSettings
+
+    flags = {key: options[option] for key, option in FLAGS.items()}
+    configuration = load_configuration(os.environ, flags | {"server.auth": False if no_auth else None})
+    chosen = ServerSettings(
+        host=configuration["server.host"],
+        port=configuration["server.port"],
+        authentication=configuration["server.auth"],
+        host_names=tuple(configuration["server.allowed_host_names"]),
+        allowed_origins=tuple(configuration["server.allowed_origins"]),
+        max_connections=configuration["server.max_connections"],
+        max_upload_bytes=configuration["server.max_upload_mb"] << 20,
+        grace_s=configuration["server.grace_s"],
+    )
+    return asyncio.run(_serve(configuration.settings(os.environ), chosen))
+
+
+async def _serve(settings: Settings, chosen: ServerSettings) -> int:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    with Interrupt(partial(loop.call_soon_threadsafe, stopped.set)) as interrupt, Progress() as progress:
+        try:
+            await _answer(settings, chosen, stopped, progress, interrupt)
+        except Interrupted:
+            return interrupt.code or 1
+    return 0
+
+
+async def _answer(
+    settings: Settings, chosen: ServerSettings, stopped: asyncio.Event, progress: Progress, interrupt: Interrupt
+) -> None:
+    progress("Loading the runtime")
+    from pie.runtime import Runtime
+    from pie.server.server import listen, serve
+
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(listen(chosen))  # before the model is loaded: a busy port is told at once
+        with interrupt.raising():
+            progress("Loading the model")
+            runtime = await stack.enter_async_context(Runtime(settings, on_progress=progress))
+        await runtime.programs.runner(progress)
+        server = await stack.enter_async_context(serve(runtime, chosen, listening, home=settings.home))
+        progress.finish()
+        token = f" (token in {server.token_file})" if server.token_file is not None else ""
+        print(f"Serving {runtime.model.name} at {server.url}{token}", flush=True)
+        await stopped.wait()
+        await server.drain()

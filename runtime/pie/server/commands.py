@@ -1,0 +1,176 @@
+"""What a client's commands do: each is carried out with the server's parts, and gives the text of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+
+from pie.errors import PieError, RequestError
+from pie.server.outbox import Outbox
+from pie.server.processes import Denied
+from pie.server.programs import read_input
+from pie.server.service import Service
+from pie.server.session import Command, DeliverFile, InstallProgram
+from pie.server.status import model_status
+from pie.server.transcript import MAX_TEXT_BYTES
+from pie_client.messages import (
+    AttachProcess,
+    CheckProgram,
+    LaunchProcess,
+    LaunchProcesses,
+    ListProcesses,
+    McpResponse,
+    Query,
+    RegisterMcpServer,
+    Response,
+    RunProcesses,
+    SignalProcess,
+    TerminateProcess,
+)
+
+__all__ = ["Commands"]
+
+MAX_LAUNCHES = 1024
+MAX_QUEUED = 10_000
+MAX_QUEUED_BYTES = 64 << 20
+log = logging.getLogger(__name__)
+Launches = LaunchProcess | LaunchProcesses | RunProcesses
+
+
+class Commands:
+    """Carries out the commands of one client."""
+
+    def __init__(self, service: Service, user: str, outbox: Outbox) -> None:
+        """Act for `user`, whose client reads from `outbox`."""
+        self._service = service
+        self._user = user
+        self._outbox = outbox
+
+    def tell(self, message: SignalProcess | DeliverFile) -> None:
+        """Give a process a text or a file; dropped unless this client listens to it, or if too many wait already."""
+        mailbox = self._service.processes.mailbox(message.process_id, reader=self._outbox)
+        if mailbox is None:
+            return
+        if mailbox.num_waiting >= MAX_QUEUED or mailbox.num_waiting_bytes >= MAX_QUEUED_BYTES:
+            log.warning("process %s does not take what its client sends: dropped", message.process_id)
+        elif isinstance(message, SignalProcess):
+            mailbox.deliver(message.message)
+        else:
+            mailbox.deliver_file(message.data)
+
+    async def answer(self, command: Command | InstallProgram) -> Response | None:
+        """Carry out a command; its answer, None for those that have none."""
+        if isinstance(command, SignalProcess | McpResponse):
+            return None
+        try:
+            return Response(corr_id=command.corr_id, ok=True, result=_fitting(await self._do(command)))
+        except Denied as error:
+            return Response(corr_id=command.corr_id, ok=False, result=str(error))
+        except PieError as error:
+            return Response(corr_id=command.corr_id, ok=False, result=str(error)[: MAX_TEXT_BYTES // 4])
+
+    async def _do(self, command: Command | InstallProgram) -> str:
+        processes = self._service.processes
+        match command:
+            case InstallProgram():
+                self._service.check_open()
+                await self._service.programs.install(command.wasm, command.manifest, replace=command.replace)
+                return "Program installed successfully"
+            case CheckProgram():
+                return await self._check(command)
+            case LaunchProcess() | LaunchProcesses() | RunProcesses():
+                return await self._launch(command)
+            case AttachProcess(process_id=process_id):
+                processes.attach(process_id, user=self._user, reader=self._outbox)
+                return "Process attached"
+            case TerminateProcess(process_id=process_id):
+                processes.terminate(process_id, user=self._user)
+                return "Process terminated"
+            case ListProcesses():
+                return self._list()
+            case Query(subject=subject):
+                return self._query(subject)
+            case RegisterMcpServer():
+                raise RequestError("not-offered", "this server does not relay MCP requests")
+        raise TypeError(f"no command: {command!r}")
+
+    async def _check(self, command: CheckProgram) -> str:
+        there = await self._service.programs.has(
+            command.name, command.version, wasm_hash=command.wasm_hash, manifest_hash=command.manifest_hash
+        )
+        return "true" if there else "false"
+
+    async def _launch(self, command: Launches) -> str:
+        inputs = [command.input] if isinstance(command, LaunchProcess) else command.inputs
+        captured = not isinstance(command, RunProcesses) and command.capture_outputs
+        _check_launch(command, len(inputs))
+        self._service.check_open()
+        stored, loaded = await self._service.programs.find(command.inferlet)
+        for text in inputs:
+            read_input(stored, text)
+        identifier = f"{stored.name}@{stored.version}"
+        reader = self._outbox if captured else None
+        processes = self._service.processes
+        ids = [processes.launch(loaded, identifier, text, owner=self._user, reader=reader) for text in inputs]
+        match command:
+            case LaunchProcess():
+                return ids[0] if captured else ""
+            case LaunchProcesses():
+                return json.dumps(ids)
+        return await self._results(ids)
+
+    async def _results(self, ids: Sequence[str]) -> str:
+        """What processes return, as a JSON array; if one fails, the others are ended and its error is raised."""
+        processes = self._service.processes
+        try:
+            return json.dumps(await asyncio.gather(*map(processes.outcome, ids)), ensure_ascii=False)
+        except PieError:
+            processes.end(ids)
+            raise
+
+    def _list(self) -> str:
+        rows = [
+            {
+                "id": process_id,
+                "username": entry.owner,
+                "program": entry.program,
+                "input": entry.input_json,
+                "elapsed_secs": int(elapsed_s),
+            }
+            for process_id, entry, elapsed_s in self._service.processes.running(self._user)
+        ]
+        return json.dumps(rows, ensure_ascii=False)
+
+    def _query(self, subject: str) -> str:
+        if subject != "model_status":
+            raise RequestError(
+                "unknown-subject", f"nothing is known of {subject[:100]!r}", remedy="Ask for model_status."
+            )
+        return json.dumps(model_status(self._service.runtime.model))
+
+
+def _check_launch(command: Launches, num_inputs: int) -> None:
+    if num_inputs > MAX_LAUNCHES:
+        raise RequestError(
+            "too-many-launches",
+            f"{num_inputs} processes are to be launched at once, more than {MAX_LAUNCHES}",
+            remedy="Launch them in several requests.",
+        )
+    budgets = [command.token_budget] if isinstance(command, LaunchProcess) else command.token_budgets
+    if budgets is not None and len(budgets) != num_inputs:
+        raise Denied(f"token_budgets length {len(budgets)} does not match inputs length {num_inputs}")
+    if any(budget is not None for budget in budgets or ()):
+        raise RequestError("not-offered", "this server has no token budgets", remedy="Launch without a token budget.")
+
+
+def _fitting(result: str) -> str:
+    size = len(result.encode("utf-8", "replace"))
+    if size > MAX_TEXT_BYTES:
+        raise RequestError(
+            "answer-too-large",
+            f"the answer has {size} bytes, more than {MAX_TEXT_BYTES}",
+            remedy="Ask for less at a time.",
+        )
+    return result

@@ -1,0 +1,62 @@
+"""What is to be sent to one client: answers first, then of each process that has something to say one frame in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from pie.server.transcript import Transcript
+from pie_client.messages import ServerMessage, encode
+
+__all__ = ["Outbox"]
+
+MAX_ANSWERS = 1000
+
+
+class Outbox:
+    """The outgoing side of a connection. Answers are bounded by whoever reads requests, see `room`."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._answers: deque[ServerMessage] = deque()
+        self._speaking: dict[Transcript, None] = {}  # in their order
+        self._changed = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def send(self, message: ServerMessage) -> None:
+        """Send a message before all events."""
+        self._answers.append(message)
+        if len(self._answers) >= MAX_ANSWERS:
+            self._has_room.clear()
+        self._changed.set()
+
+    def attach(self, transcript: Transcript) -> None:
+        """Send the events of a process from now on."""
+        transcript.attach(lambda: self._has_news(transcript))
+
+    async def room(self) -> None:
+        """Return when the client has taken enough to be answered more."""
+        await self._has_room.wait()
+
+    async def next(self) -> tuple[bytes, Transcript | None]:
+        """The next frame, and the transcript that must hear that it was sent."""
+        while True:
+            if self._answers:
+                frame = encode(self._answers.popleft())
+                if len(self._answers) < MAX_ANSWERS:
+                    self._has_room.set()
+                return frame, None
+            while self._speaking:
+                transcript = next(iter(self._speaking))
+                del self._speaking[transcript]
+                message = transcript.next()
+                if message is not None:
+                    self._speaking[transcript] = None
+                    return encode(message), transcript
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _has_news(self, transcript: Transcript) -> None:
+        self._speaking.setdefault(transcript)
+        self._changed.set()

@@ -1,0 +1,232 @@
+"""The processes that clients launched: whose they are, who listens, and what they said when nobody did.
+
+A process outlives the session that launched it. What is left of one that has ended is kept for a while, so that a
+client that comes back learns how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pie.errors import PieError, ProcessError
+from pie.host.mailbox import Mailbox
+from pie.process.process import Process
+from pie.process.programs import LoadedProgram
+from pie.runtime import Client, Runtime
+from pie.server.outbox import Outbox
+from pie.server.transcript import MAX_TEXT_BYTES, Transcript
+
+__all__ = ["Denied", "Entry", "ProcessTable"]
+
+ENDED_KEPT_S = 600.0
+ENDED_KEPT_BYTES = 256 << 20
+MAX_ENDED = 4096
+MAX_ERROR_CHARACTERS = 100_000
+log = logging.getLogger(__name__)
+
+
+class Denied(Exception):
+    """A client asked for a process that is not there, or not its own; the text is what it is answered."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One launched process.
+
+    Attributes:
+        owner: the user.
+        program: name and version.
+        input_json: its input, as it was given.
+        process: the process itself.
+        transcript: what it says.
+        started_s: on the monotonic clock.
+        reader: the client that listens.
+        terminated: whether a client has ended it.
+        ended_s: on the monotonic clock; None while it runs.
+    """
+
+    owner: str
+    program: str
+    input_json: str
+    process: Process
+    transcript: Transcript
+    started_s: float
+    reader: Outbox | None = None
+    terminated: bool = False
+    ended_s: float | None = None
+
+
+class ProcessTable:
+    """All of them, by id."""
+
+    def __init__(self, runtime: Runtime, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start empty; processes run in `runtime`."""
+        self._runtime = runtime
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._ended: dict[str, Entry] = {}  # the oldest first
+        self._watching: set[asyncio.Task[None]] = set()
+
+    @property
+    def num_running(self) -> int:
+        """Processes that have not ended."""
+        return len(self._entries) - len(self._ended)
+
+    def launch(
+        self, program: LoadedProgram, identifier: str, input_json: str, *, owner: str, reader: Outbox | None
+    ) -> str:
+        """Start a process.
+
+        Args:
+            program: what to run.
+            identifier: what it is called.
+            input_json: its input.
+            owner: the user.
+            reader: hears it from the beginning; None lets nobody hear it before it is attached to.
+
+        Returns:
+            Its id.
+        """
+        process_id = str(uuid.uuid4())
+        transcript = Transcript(process_id, captured=reader is not None)
+        process = self._runtime.launch_for(Client(process_id, owner, Mailbox(transcript.hear)), program, input_json)
+        entry = Entry(owner, identifier, input_json, process, transcript, self._clock())
+        self._entries[process_id] = entry
+        if reader is not None:
+            self._read(entry, reader)
+        task = asyncio.get_running_loop().create_task(self._watch(entry), name=f"watch {process_id}")
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+        return process_id
+
+    async def outcome(self, process_id: str) -> str:
+        """The JSON text that a process returns; raises its error."""
+        return await self._entries[process_id].process.outcome()
+
+    def attach(self, process_id: str, *, user: str, reader: Outbox) -> None:
+        """Let a client hear a process, from what nobody has heard yet.
+
+        Raises:
+            Denied: it is not there, another user's, or another client hears it.
+        """
+        entry = self._find(process_id, user, malformed="Invalid process_id")
+        if entry.reader not in (None, reader):
+            raise Denied("Process not found")
+        self._read(entry, reader)
+
+    def detach(self, reader: Outbox) -> None:
+        """A client has left: its processes go on, and what they say waits."""
+        for entry in self._entries.values():
+            if entry.reader is reader:
+                entry.reader = None
+                entry.transcript.detach()
+
+    def terminate(self, process_id: str, *, user: str) -> None:
+        """End a process.
+
+        Raises:
+            Denied: it is not there, has ended, or is another user's.
+        """
+        entry = self._find(process_id, user, malformed="Invalid process ID")
+        if entry.ended_s is not None:
+            raise Denied("Process not found")
+        entry.terminated = True
+        entry.process.terminate()
+
+    def mailbox(self, process_id: str, *, reader: Outbox) -> Mailbox | None:
+        """Where a process takes texts and files from the client that listens to it; None if there is no such."""
+        entry = self._entries.get(process_id)
+        return entry.process.state.mailbox if entry is not None and entry.reader is reader else None
+
+    def running(self, user: str) -> Sequence[tuple[str, Entry, float]]:
+        """A user's processes that have not ended: id, entry, and seconds since the launch."""
+        now_s = self._clock()
+        return [
+            (process_id, entry, now_s - entry.started_s)
+            for process_id, entry in self._entries.items()
+            if entry.owner == user and entry.ended_s is None
+        ]
+
+    async def idle(self) -> None:
+        """Return when no process runs."""
+        while self._watching:
+            await asyncio.wait(self._watching)
+
+    async def all_heard(self) -> None:
+        """Return when all that listening clients are to hear has been sent."""
+        for entry in tuple(self._entries.values()):
+            if entry.reader is not None:
+                await entry.transcript.heard()
+
+    def terminate_all(self, reason: PieError) -> None:
+        """End all processes."""
+        for entry in self._entries.values():
+            entry.process.terminate(reason)
+
+    def end(self, process_ids: Sequence[str]) -> None:
+        """End those that still run, since nobody wants what they would return."""
+        for process_id in process_ids:
+            self._entries[process_id].process.terminate()
+
+    def _find(self, process_id: str, user: str, *, malformed: str) -> Entry:
+        try:
+            entry = self._entries.get(str(uuid.UUID(process_id)))
+        except ValueError:
+            raise Denied(malformed) from None
+        if entry is None:
+            raise Denied("Process not found")
+        if entry.owner != user:
+            raise Denied("Permission denied")
+        return entry
+
+    def _read(self, entry: Entry, reader: Outbox) -> None:
+        entry.reader = reader
+        reader.attach(entry.transcript)
+
+    async def _watch(self, entry: Entry) -> None:
+        try:
+            entry.transcript.finish("return", _checked(await entry.process.outcome()))
+        except PieError as error:
+            entry.transcript.finish("error", "Signal" if entry.terminated else str(error)[:MAX_ERROR_CHARACTERS])
+        except Exception:  # a defect of ours: whoever waits for the process must learn that it is over
+            log.exception("process %s failed", entry.process.process_id)
+            entry.transcript.finish("error", str(_server_failed()))
+        entry.ended_s = self._clock()
+        self._ended[entry.process.process_id] = entry
+        self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """Drop those that ended long ago, and the oldest of too many."""
+        oldest_s = self._clock() - ENDED_KEPT_S
+        num_bytes = sum(entry.transcript.num_bytes for entry in self._ended.values())
+        for process_id, entry in tuple(self._ended.items()):
+            is_old = entry.ended_s is not None and entry.ended_s < oldest_s
+            if not (is_old or len(self._ended) > MAX_ENDED or num_bytes > ENDED_KEPT_BYTES):
+                return
+            num_bytes -= entry.transcript.num_bytes
+            del self._ended[process_id], self._entries[process_id]
+
+
+def _checked(answer: str) -> str:
+    """What a process returned, if it fits into a frame."""
+    size = len(answer.encode("utf-8", "replace"))
+    if size > MAX_TEXT_BYTES:
+        raise ProcessError(
+            "message-too-large",
+            f"the program returned {size} bytes, more than {MAX_TEXT_BYTES}",
+            remedy="Send it as a file, or in pieces, and return less.",
+        )
+    return answer
+
+
+def _server_failed() -> ProcessError:
+    return ProcessError(
+        "server-failed",
+        "the server met an error of its own in this process",
+        remedy="Report it with the log of the server.",
+    )

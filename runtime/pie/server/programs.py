@@ -1,0 +1,76 @@
+"""Installed programs, ready to run: uploaded ones are compiled before they are stored, loaded ones stay loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from typing import Any
+
+from pie.build.manifest import check_input
+from pie.errors import UsageError
+from pie.process.programs import LoadedProgram
+from pie.process.store import ProgramStore, StoredProgram
+from pie.runtime import Runtime
+
+__all__ = ["InstalledPrograms", "read_input"]
+
+MAX_LOADED = 256
+
+
+class InstalledPrograms:
+    """The programs that clients may launch by name."""
+
+    def __init__(self, runtime: Runtime, store: ProgramStore) -> None:
+        """Load programs of `store` into `runtime`."""
+        self._runtime = runtime
+        self._store = store
+        self._loaded: OrderedDict[tuple[str, str], LoadedProgram] = OrderedDict()
+
+    async def has(self, name: str, version: str, *, wasm_hash: str | None, manifest_hash: str | None) -> bool:
+        """Whether a program is installed, with these hashes where they are given.
+
+        Raises:
+            ProgramError: see `ProgramStore.has`.
+        """
+        return await asyncio.to_thread(self._store.has, name, version, wasm_hash=wasm_hash, manifest_hash=manifest_hash)
+
+    async def install(self, wasm: bytes, manifest: str, *, replace: bool) -> None:
+        """Compile a program and store it.
+
+        Raises:
+            ProgramError: it cannot be compiled or stored.
+        """
+        await self._runtime.programs.check(wasm)
+        await asyncio.to_thread(self._store.install, wasm, manifest, replace=replace)
+
+    async def find(self, identifier: str) -> tuple[StoredProgram, LoadedProgram]:
+        """The program called `name@version`, or the newest version of `name`, ready to run.
+
+        Raises:
+            ProgramError: it is not installed, or cannot be loaded.
+        """
+        stored = await asyncio.to_thread(self._store.find, identifier)
+        key = (stored.name, stored.digest)
+        loaded = self._loaded.get(key)
+        if loaded is None:
+            loaded = await self._runtime.load(stored.path)
+            self._loaded[key] = loaded
+            if len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(key)
+        return stored, loaded
+
+
+def read_input(program: StoredProgram, input_json: str) -> Any:
+    """The input of a launch, checked against the program's manifest.
+
+    Raises:
+        UsageError: `bad-input`.
+    """
+    try:
+        value = json.loads(input_json) if input_json.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise UsageError("bad-input", f"the input is not JSON: {error}", remedy="Give an object as JSON.") from None
+    check_input(program.manifest, value)
+    return value

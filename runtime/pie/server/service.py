@@ -1,0 +1,70 @@
+"""What all connections share: programs, processes, the door, and whether the server still takes new work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from pie.errors import ProcessError
+from pie.runtime import Runtime
+from pie.server.auth import Doorkeeper
+from pie.server.processes import ProcessTable
+from pie.server.programs import InstalledPrograms
+from pie.server.session import Session
+from pie.server.settings import ServerSettings
+from pie.server.uploads import UploadRoom, Uploads
+
+__all__ = ["Service"]
+
+UPLOAD_ROOM = 4
+"""Unfinished uploads of all sessions together, in largest uploads."""
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    """One server's parts.
+
+    Attributes:
+        runtime: runs the processes.
+        programs: what may be launched.
+        processes: what was launched.
+        doorkeeper: who may come in.
+        settings: bounds.
+        num_sessions: connections now.
+        is_draining: whether nothing new is launched any more.
+        upload_room: memory for unfinished uploads.
+    """
+
+    runtime: Runtime
+    programs: InstalledPrograms
+    processes: ProcessTable
+    doorkeeper: Doorkeeper
+    settings: ServerSettings
+    num_sessions: int = 0
+    is_draining: bool = False
+    upload_room: UploadRoom = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set room aside for uploads."""
+        self.upload_room = UploadRoom(UPLOAD_ROOM * self.settings.max_upload_bytes)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new work is taken."""
+        return not self.is_draining and self.runtime.is_stepping
+
+    def new_session(self) -> Session:
+        """A session with nobody in it yet."""
+        uploads = Uploads(self.upload_room, max_bytes=self.settings.max_upload_bytes)
+        return Session(self.doorkeeper, uploads, clock=time.monotonic)
+
+    def check_open(self) -> None:
+        """Raise unless new work is taken.
+
+        Raises:
+            ProcessError: `shutting-down`.
+        """
+        if self.is_draining:
+            raise ProcessError(
+                "shutting-down", "the server is about to stop", remedy="Try again when it has been started anew."
+            )

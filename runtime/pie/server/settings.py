@@ -1,0 +1,37 @@
+"""What the server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ServerSettings"]
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where the server listens, whom it lets in, and how much it holds for them.
+
+    Attributes:
+        host: the address to listen at.
+        port: the port; 0 takes a free one.
+        authentication: whether clients must prove who they are; it can only be left out on a loopback address.
+        users_file: the users' keys and tokens; None is the default place under PIE_HOME.
+        host_names: names by which clients reach this server, beside localhost and addresses.
+        allowed_origins: web pages whose scripts may connect, such as https://example.com.
+        max_connections: clients at a time.
+        max_upload_bytes: of one uploaded program or file.
+        grace_s: how long processes may go on after the first SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    authentication: bool = True
+    users_file: Path | None = None
+    host_names: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    max_connections: int = 512
+    max_upload_bytes: int = 64 * MIB
+    grace_s: float = 30.0
