@@ -35,6 +35,17 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("windowed-attention", {}, []),
     ("jacobi-decoding", {}, []),
     ("jacobi-decoding", {"prompt": "Count from 3 to 12.", "block": 3, "max_tokens": 20}, []),
+    ("beam-search", {}, []),
+    ("beam-search", {"prompt": "Tell me a short story.", "width": 3, "max_tokens": 20}, []),
+    ("tree-of-thought", {}, []),
+    ("tree-of-thought", {"numbers": "5, 55, 5", "proposals": 4, "keep": 2}, []),
+    ("graph-of-thought", {"numbers": "12, 45, 33", "candidates": 2}, []),
+    ("skeleton-of-thought", {}, []),
+    ("skeleton-of-thought", {"topic": "fruits", "points": 2}, []),
+    ("mcts", {}, []),
+    ("mcts", {"words": "fox, spaceship", "rounds": 5, "branching": 2, "rollouts": 3}, []),
+    ("agent-react", {}, []),
+    ("agent-react", {"question": "Find a train for the capital of Norway.", "max_steps": 1}, []),
 ]
 SECONDS = re.compile(r"_s$")
 
