@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pie.mask import Window
+
 __all__ = [
     "AdapterDevice",
     "AdapterFiles",
@@ -304,7 +306,8 @@ class DecodeRequest:
 
     It equals, token for token and page for page, this loop of `ForwardRequest`s: feed `token_ids`, draw one token at
     the last row, end before it if it is a stop token, else pass it on and feed it next. The last token of a decode that
-    reached its limit is therefore not in the KV yet. Pages are reserved as needed and committed as they fill.
+    reached its limit is therefore not in the KV yet. Pages are reserved as needed, committed as they fill, and given
+    back once a window has left them behind.
 
     Attributes:
         context: the context to extend.
@@ -316,6 +319,8 @@ class DecodeRequest:
         mask: tokens allowed in every step; None is no restriction.
         constraint: a further restriction that moves with the tokens; None is none.
         drafter: guesses tokens, several of which are then checked in one step; None goes token by token.
+        adapter: applied to every token; None is the model as it is.
+        window: what each token sees; None is all tokens before it.
     """
 
     context: ContextId
@@ -328,6 +333,8 @@ class DecodeRequest:
     mask: LogitMask | None = None
     constraint: Constraint | None = None
     drafter: Drafter | None = None
+    adapter: AdapterUse | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,13 +7,46 @@ is "no restriction". Source of the format: the `brle` type of `pie:core/inferenc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pie.errors import RequestError
 
-__all__ = ["bitmask_to_brle", "brle_to_bitmask", "brle_to_bools", "bools_to_brle"]
+__all__ = ["Window", "bitmask_to_brle", "brle_to_bitmask", "brle_to_bools", "bools_to_brle"]
+
+_LONGEST = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The mask of a token that sees the last tokens and the first ones only.
+
+    Attributes:
+        size: so many last tokens, itself included, >= 1.
+        sink: so many first tokens.
+    """
+
+    size: int
+    sink: int = 0
+
+    @property
+    def narrow_from(self) -> int:
+        """Tokens before this place see all that is before them; at most 2^31 - 1, where no text reaches."""
+        return min(self.size + self.sink, _LONGEST)
+
+    def runs(self, place: int) -> tuple[int, ...]:
+        """What the token at a place of its sequence sees, as BRLE; empty if that is everything."""
+        if place < self.narrow_from:
+            return ()
+        first = place + 1 - self.size
+        return (0, self.sink, first - self.sink, self.size) if self.sink else (first, self.size)
+
+    def unseen_pages(self, num_tokens: int, page_size: int) -> range:
+        """The pages of a sequence of `num_tokens` tokens that no later token sees."""
+        first = -(-self.sink // page_size)
+        return range(first, max(first, (num_tokens + 1 - self.size) // page_size))
 
 
 def brle_to_bools(runs: Sequence[int], length: int) -> npt.NDArray[np.bool_]:

@@ -24,10 +24,22 @@ from pie.forward import (
     Readout,
     Sampler,
 )
-from pie.mask import bools_to_brle
+from pie.mask import Window, bools_to_brle
 from pie.scheduler.scheduler import Scheduler
 
-__all__ = ["GREEDY", "Collector", "Visible", "decode", "feed", "masked_pass", "prompt", "running", "stepwise", "window"]
+__all__ = [
+    "GREEDY",
+    "Collector",
+    "Visible",
+    "decode",
+    "discard_unseen",
+    "feed",
+    "masked_pass",
+    "prompt",
+    "running",
+    "stepwise",
+    "window",
+]
 
 GREEDY = Sampler(temperature=0.0)
 Visible = Callable[[int], npt.NDArray[np.bool_]]
@@ -102,6 +114,8 @@ async def feed(
     seed: int = 0,
     counter: int = 0,
     mask: LogitMask | None = None,
+    adapter: AdapterUse | None = None,
+    window: Window | None = None,
 ) -> int:
     """Reserve, run one pass after the context's tokens, commit what is full; returns the token drawn at the end."""
     info = scheduler.describe(context)
@@ -110,10 +124,34 @@ async def feed(
         await scheduler.reserve(context, wanted - info.working_pages)
     positions = tuple(range(info.num_tokens, info.num_tokens + len(token_ids)))
     readout = Readout(len(token_ids) - 1, sampler, mask)
-    request = ForwardRequest(context, tuple(token_ids), positions, (readout,), seed=seed, counter=counter)
+    request = ForwardRequest(
+        context=context,
+        token_ids=tuple(token_ids),
+        positions=positions,
+        readouts=(readout,),
+        seed=seed,
+        counter=counter,
+        attention_mask=None if window is None else tuple(attention_row(window, place) for place in positions),
+        adapter=adapter,
+    )
     result = await scheduler.forward(request)
     await scheduler.commit(context, scheduler.describe(context).working_tokens // info.page_size)
     return result.slots[0].tokens[0]
+
+
+def attention_row(window: Window, place: int) -> tuple[int, ...]:
+    """What a token sees under a window, key by key, as BRLE."""
+    keys = np.arange(place + 1)
+    return tuple(bools_to_brle((keys < window.sink) | (keys > place - window.size)))
+
+
+async def discard_unseen(scheduler: Scheduler, context: ContextId, window: Window) -> None:
+    """Give back the committed pages of which no later token sees a key."""
+    info = scheduler.describe(context)
+    for page in range(info.committed_pages):
+        keys = range(page * info.page_size, (page + 1) * info.page_size)
+        if all(window.sink <= key <= info.num_tokens - window.size for key in keys):
+            await scheduler.discard(context, page, 1)
 
 
 async def stepwise(
@@ -125,15 +163,25 @@ async def stepwise(
     stop_ids: frozenset[int] = frozenset(),
     sampler: Sampler = GREEDY,
     seed: int = 0,
+    mask: LogitMask | None = None,
+    constraint: Constraint | None = None,
+    adapter: AdapterUse | None = None,
+    window: Window | None = None,
 ) -> list[int]:
     """The loop that a decode stands for, pass by pass."""
     made: list[int] = []
-    pending = list(token_ids)
+    pending, options = list(token_ids), {"sampler": sampler, "seed": seed, "adapter": adapter, "window": window}
     while len(made) < max_tokens:
-        token = await feed(scheduler, context, pending, sampler=sampler, seed=seed, counter=len(made))
+        moving = constraint.mask() if constraint else None
+        allowed = mask if moving is None else moving if mask is None else mask & moving
+        token = await feed(scheduler, context, pending, counter=len(made), mask=allowed, **options)
+        if window is not None:
+            await discard_unseen(scheduler, context, window)
         if token in stop_ids:
             break
         made.append(token)
+        if constraint is not None and constraint.accept(token):
+            break
         pending = [token]
     return made
 
@@ -150,6 +198,8 @@ async def decode(
     mask: LogitMask | None = None,
     constraint: Constraint | None = None,
     drafter: Drafter | None = None,
+    adapter: AdapterUse | None = None,
+    window: Window | None = None,
 ) -> Collector:
     """Run a decode to its end."""
     sink = Collector()
@@ -163,6 +213,8 @@ async def decode(
         mask=mask,
         constraint=constraint,
         drafter=drafter,
+        adapter=adapter,
+        window=window,
     )
     scheduler.decode(request, sink)
     await sink.done.wait()

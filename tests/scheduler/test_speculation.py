@@ -7,17 +7,16 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scheduler.constraints import Cycle
 from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, decode, feed, prompt, running
 
 from pie.errors import ContextError, RequestError
-from pie.forward import Batch, DecodeRequest, LogitMask, Sampler, StepResult
+from pie.forward import Batch, DecodeRequest, Sampler, StepResult
 from pie.generation.drafter import NgramDrafter
-from pie.mask import bools_to_brle, brle_to_bitmask
 from pie.scheduler.scheduler import Scheduler
 
 HOT = Sampler(1.5)
@@ -43,36 +42,6 @@ class Oracle:
         count = min(most, 4 if self.steady else self.rng.randrange(8))
         ahead = self.text[len(self.fed) : len(self.fed) + count]
         return [token if self.rng.random() < self.right else (token + 1) % 97 for token in ahead]
-
-
-class Cycle:
-    """Allows in step i the tokens that are i modulo 3; ends after so many tokens."""
-
-    def __init__(self, length: int = 1000, *, fails_ahead: bool = False) -> None:
-        self.count = 0
-        self.length = length
-        self.fails_ahead = fails_ahead
-
-    def mask(self) -> LogitMask | None:
-        return self.mask_at(self.count)
-
-    def mask_at(self, step: int) -> LogitMask:
-        return brle_to_bitmask(bools_to_brle(np.arange(97) % 3 == step % 3), 97)
-
-    def accept(self, token_id: int) -> bool:
-        assert token_id % 3 == self.count % 3
-        self.count += 1
-        return self.count == self.length
-
-    def masks_ahead(self, token_ids: Sequence[int]) -> list[LogitMask | None]:
-        if self.fails_ahead:
-            raise ValueError("cannot look ahead")
-        masks: list[LogitMask | None] = []
-        for step, token in enumerate(token_ids, self.count):
-            if token % 3 != step % 3 or step + 1 == self.length:
-                break
-            masks.append(self.mask_at(step + 1))
-        return masks
 
 
 class FailsOneDraw(FakeDevice):

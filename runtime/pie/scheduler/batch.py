@@ -7,7 +7,7 @@ is over, and nobody edits a row before that. Chunks of passes follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,10 @@ def assemble(
         The batch, and where the answers to the chunks' readouts will stand.
     """
     arrays = _decode_arrays(rows, selected)
+    if rows.num_windowed:
+        arrays |= _seen_arrays(rows, selected, arrays)
+    if rows.num_adapted:
+        arrays |= _adapter_arrays(rows, selected)
     if copies:
         arrays["page_copies"] = np.array([(copy.source, copy.target) for copy in copies], np.int32)
     if steps > 1:
@@ -158,6 +162,41 @@ def _decode_arrays(rows: DecodeRows, selected: slice | Int32Array) -> dict[str, 
     }
 
 
+def _seen_arrays(rows: DecodeRows, selected: slice | Int32Array, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """What replaces some arrays because of windows: pages that a row does not see leave its page table.
+
+    What it does not see of the others is masked, as a pass of one token would do (see `_ChunkWriter._trim`).
+    """
+    size, place = rows.page_size, arrays["kv_index"]
+    window, sink = rows.window[selected], rows.sink[selected]
+    masked = (place >= rows.narrow_from[selected]).nonzero()[0].astype(np.int32)
+    if not len(masked):
+        return {}
+    first_page = -(-sink // size)
+    gap = np.where(place >= rows.narrow_from[selected], (place + 1 - window) // size - first_page, 0)
+    gap = np.maximum(gap, 0).astype(np.int32)[:, None]
+    table = arrays["page_table"]
+    column = np.arange(table.shape[1], dtype=np.int32)
+    source = np.minimum(column + np.where(column >= first_page[:, None], gap, 0), table.shape[1] - 1)
+    kv_index = place - gap[:, 0] * np.int32(size)
+    key = np.arange(int(kv_index[masked].max()) + 1, dtype=np.int32)
+    seen = (key < sink[masked][:, None]) | (key > (kv_index - window)[masked][:, None])
+    width = int(kv_index.max()) // size + 1
+    return {
+        "page_table": np.take_along_axis(table, source, axis=1)[:, :width],
+        "kv_index": kv_index,
+        "masked_rows": masked,
+        "key_mask": seen.astype(np.uint8),
+    }
+
+
+def _adapter_arrays(rows: DecodeRows, selected: slice | Int32Array) -> dict[str, Any]:
+    numbers: dict[AdapterUse, int] = {}
+    of_row = [rows.decodes[row].request.adapter for row in np.arange(rows.count)[selected].tolist()]
+    numbered = [-1 if use is None else numbers.setdefault(use, len(numbers)) for use in of_row]
+    return {"adapters": tuple(numbers), "adapter_of_row": np.array(numbered, np.int32)} if numbers else {}
+
+
 @dataclass(slots=True, eq=False)
 class _SamplerColumns:
     """The samplers of all chunks, one entry per draw."""
@@ -199,7 +238,7 @@ class _ChunkWriter:
         self._probes: list[tuple[int, Probe]] = []
         self._masks: list[LogitMask] = []
         self._keys: list[tuple[int, npt.NDArray[np.bool_]]] = []
-        self._adapters: dict[AdapterUse, int] = {}
+        self._adapters = {use: number for number, use in enumerate(decodes.get("adapters", ()))}
         self._adapter_of_chunk: list[int] = []
 
     def add(self, chunk: Chunk, mask: LogitMask | None) -> None:
@@ -244,12 +283,14 @@ class _ChunkWriter:
         ):
             extra[name] = np.concatenate([decodes[name], np.array(values, decodes[name].dtype)])
         if self._keys:
-            extra["masked_rows"] = np.array([row for row, _ in self._keys], np.int32)
-            extra["key_mask"] = self._key_mask()
+            masked = np.array([row for row, _ in self._keys], np.int32)
+            extra["masked_rows"] = np.concatenate([decodes.get("masked_rows", masked[:0]), masked])
+            extra["key_mask"] = self._key_mask(decodes.get("key_mask"))
         if self._adapters:
             extra["adapters"] = tuple(self._adapters)
+            of_decode = decodes.get("adapter_of_row", np.full(self._num_decodes, -1, np.int32))
             of_chunk = np.repeat(np.array(self._adapter_of_chunk, np.int32), lengths)
-            extra["adapter_of_row"] = np.concatenate([np.full(self._num_decodes, -1, np.int32), of_chunk])
+            extra["adapter_of_row"] = np.concatenate([of_decode, of_chunk])
         return Batch(**{**decodes, **extra})
 
     def _add_attention(self, chunk: Chunk, attention_mask: Sequence[Sequence[int]]) -> None:
@@ -322,8 +363,12 @@ class _ChunkWriter:
             table[sequence, : len(pages)] = pages
         return table
 
-    def _key_mask(self) -> BoolBytes:
-        keys = np.zeros((len(self._keys), max(len(visible) for _, visible in self._keys)), np.uint8)
-        for row, (_, visible) in enumerate(self._keys):
+    def _key_mask(self, decodes: BoolBytes | None) -> BoolBytes:
+        decodes = np.zeros((0, 0), np.uint8) if decodes is None else decodes
+        count, width = decodes.shape
+        width = max(width, *(len(visible) for _, visible in self._keys))
+        keys = np.zeros((count + len(self._keys), width), np.uint8)
+        keys[:count, : decodes.shape[1]] = decodes
+        for row, (_, visible) in enumerate(self._keys, count):
             keys[row, : len(visible)] = visible
         return keys

@@ -60,6 +60,7 @@ class Decoding:
         """Take the token drawn in a first pass, whose input the context knows; the decode goes on in a row or ends."""
         context, request = decode.context, decode.request
         self._contexts.commit(context, len(context.working_tokens) // context.page_size)
+        self.slide(decode)
         limit = self._max_positions - context.next_position
         if request.max_tokens is not None:
             limit = min(limit, request.max_tokens - 1)
@@ -118,6 +119,7 @@ class Decoding:
         num_tokens = self._drop_lost(indices, num_tokens, result)
         rows.advance(selected, tokens, num_tokens)
         self._commit_full(selected)
+        self._slide_windows(selected)
         lefts, counts, lists = rows.limit[selected].tolist(), num_tokens.tolist(), tokens.tolist()
         ended, drafting = [], []
         for row, drawn, count, left in zip(indices, lists, counts, lefts, strict=True):
@@ -161,6 +163,31 @@ class Decoding:
             self._contexts.commit(context, len(context.working_tokens) // size)
             rows.copy_pages(row, first=first)
             rows.committed[row] = context.num_committed * size
+
+    def _slide_windows(self, selected: slice | Int32Array) -> None:
+        rows, size = self.rows, self._contexts.page_size
+        if not rows.num_windowed:
+            return
+        # A row leaves pages behind only once it is narrow, and then it takes one step at a time.
+        behind = rows.kv_index[selected] + 1 - rows.window[selected]
+        turned = ((rows.window[selected] > 0) & (behind > 0) & (behind % size == 0)).nonzero()[0]
+        for row in (turned if isinstance(selected, slice) else selected[turned]).tolist():
+            rows.settle(row)
+            self.slide(rows.decodes[row])
+            rows.copy_pages(row, first=0)
+
+    def slide(self, decode: Decode) -> None:
+        """Give back the committed pages that the window of a decode has left behind, whose context knows its tokens."""
+        if decode.request.window is None:
+            return
+        context = decode.context
+        unseen = decode.request.window.unseen_pages(context.num_tokens, context.page_size)
+        end = min(unseen.stop, context.num_committed)
+        first = end
+        while first > unseen.start and first - 1 not in context.discarded:
+            first -= 1
+        if first < end:
+            self._contexts.discard(context, first, end - first)
 
     def take(self, decode: Decode, drawn: Sequence[int], left: int) -> LogitMask | None:
         """Note drawn tokens and perhaps the end; returns the mask of the next draw."""

@@ -24,8 +24,9 @@ from pie.forward import (
     Readout,
     TokenSink,
 )
+from pie.mask import Window, brle_to_bools
 from pie.scheduler.context import Context
-from pie.scheduler.origins import RowOrigin, adapted
+from pie.scheduler.origins import RowOrigin, adapted, masked
 from pie.scheduler.prefix import page_digest, page_key, row_key
 
 __all__ = ["Decode", "Lane", "Pass", "PassQueue", "PausedRow"]
@@ -33,6 +34,13 @@ __all__ = ["Decode", "Lane", "Pass", "PassQueue", "PausedRow"]
 
 def _is_i32(token_id: int) -> bool:
     return 0 <= token_id < 1 << 31
+
+
+def _attention_rows(window: Window | None, start: int, count: int) -> tuple[tuple[int, ...], ...] | None:
+    """What `count` tokens from place `start` on see; None if each sees all before it."""
+    if window is None or start + count <= window.narrow_from:
+        return None
+    return tuple(window.runs(place) for place in range(start, start + count))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +107,16 @@ class Decode:
         """Whether nothing but a stop token or the limit ends it, and nobody looks at its tokens before its sink."""
         return self.request.constraint is None and self.request.drafter is None and not self.over
 
+    def row_origins(self, start: int, count: int) -> Mapping[int, RowOrigin]:
+        """As `Pass.row_origins`, of `count` tokens that were fed one by one from place `start` of the context on."""
+        adapter, window = self.request.adapter, self.request.window
+        origins = {} if adapter is None else dict.fromkeys(range(count), adapted(adapter))
+        if window is not None:
+            for place in range(max(start, window.narrow_from), start + count):
+                runs = window.runs(place)
+                origins[place - start] = masked(runs, brle_to_bools(runs, place + 1), adapter)
+        return origins
+
     def next_mask(self) -> LogitMask | None:
         """The tokens the next draw may give: the static mask and the constraint's, whatever it raises."""
         return self.with_static(self.request.constraint.mask() if self.request.constraint else None)
@@ -119,7 +137,7 @@ class Pass:
         token_ids, positions: the input, `[num_tokens]` i32; a decode's positions are set when it starts.
         readouts: what to read.
         seed, counter: of the request.
-        attention_mask: of the request.
+        attention_mask: of the request; a decode's follows from its window when it starts.
         future: who waits for the result of a forward pass; None for a decode.
         decode: the decode this is the first pass of; None for a forward pass.
         sequence: a number that grows with the time of asking.
@@ -127,7 +145,7 @@ class Pass:
         done: tokens of it that are in KV, reused ones included.
         slots: the answers so far.
         origins: token index -> where its KV comes from, for rows that are not causal.
-        adapter: of the request; None for a decode.
+        adapter: of the request.
         failed: readout -> why it has no answer; only of a decode that guesses, where not every readout counts.
         goes_on: it is a later pass of a decode that guesses, and brings its own masks.
         started: pages are written for it, its context is pinned.
@@ -183,12 +201,11 @@ class Pass:
             self.positions: Int32Array = np.array(request.positions, np.int32)
             self.readouts = request.readouts
             self.attention_mask = request.attention_mask
-            self.adapter = request.adapter
         else:
             self.positions = np.zeros(0, np.int32)
             self.readouts = (Readout(len(request.token_ids) - 1, request.sampler),)
             self.attention_mask = None
-            self.adapter = None
+        self.adapter = request.adapter
         self.base = -1
         self.done = 0
         self.slots: list[OutputSlot | None] = [None] * len(self.readouts)
@@ -237,7 +254,7 @@ class Pass:
         self.counter = counter
         self.base, self.done = -1, 0
         self.slots = [None] * len(self.readouts)
-        self.failed = {}
+        self.origins, self.failed = {}, {}
         self.started, self.goes_on = False, True
 
     def place(self) -> None:
@@ -249,6 +266,7 @@ class Pass:
         if self.decode is not None:
             position = self.context.next_position
             self.positions = np.arange(position, position + self.num_tokens, dtype=np.int32)
+            self.attention_mask = _attention_rows(self.decode.request.window, self.base, self.num_tokens)
 
     def reusable_digests(self) -> list[bytes]:
         """Digests of the leading full pages whose KV could be taken from elsewhere; computed once per place.

@@ -9,7 +9,7 @@ which passes start and how many tokens of each are computed. Its promises, which
 4. Owners take turns; a pass that fits one step does not wait behind longer ones.
 5. Nobody takes pages before a suspended context of higher standing that is waited for; a running row only if it bids
    at least as much.
-6. Only a step of nothing but decode rows without constraints is a run of several steps.
+6. Only a step of nothing but decode rows without constraints, and which see all before them, is a run of several steps.
 """
 
 from __future__ import annotations
@@ -189,6 +189,8 @@ class _Draft:
         if not num_rows or not step_s or rows.num_constrained or self._state.queue or self._state.reservations:
             return 1
         steps = min(self._limits.max_run_steps, int(self._limits.run_s / step_s))
+        if rows.num_windowed:  # a run has no masks: it ends before a row that does not see everything
+            steps = min(steps, int((rows.narrow_from[chosen] - rows.kv_index[chosen]).min()))
         return min(steps, int(rows.limit[chosen].max())) if steps > 1 else 1
 
     def _note_shortage(self, context: Context, missing: int) -> None:

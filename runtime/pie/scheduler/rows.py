@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pie.forward import ContextId, Int32Array, LogitMask
+from pie.forward import ContextId, DecodeRequest, Int32Array, LogitMask
 from pie.scheduler.passes import Decode
 
 __all__ = ["DecodeRows"]
@@ -20,12 +20,14 @@ __all__ = ["DecodeRows"]
 _U64 = 1 << 64
 _FIRST_ROWS = 32
 _FIRST_PAGES = 16
+_MOST = (1 << 31) - 1
 
 
 class DecodeRows:
     """The running decodes, row by row.
 
     Attributes:
+        page_size: tokens per page.
         count: live rows.
         decodes: the decode of each row.
         token: [rows] i32, the token to feed next; it is not in KV yet.
@@ -40,16 +42,20 @@ class DecodeRows:
         temperature, top_p, min_p, top_k, seeds, counters: the samplers, as in `Batch`.
         mask_slot: [rows] i32, row of `masks`; -1 is no mask.
         masks: [slots, words] u32, allowed tokens.
+        window, sink: [rows] i32, how many last and first tokens the row sees; a window of 0 sees all.
+        narrow_from: [rows] i32, places before this one see all that is before them.
         num_constrained: rows whose decode has a constraint.
+        num_windowed: rows whose decode has a window.
+        num_adapted: rows whose decode has an adapter.
     """
 
     def __init__(self, *, vocab_size: int, page_size: int, max_run_steps: int) -> None:
         """Start without rows."""
         self.count = 0
         self.decodes: list[Decode] = []
-        self.num_constrained = 0
+        self.num_constrained = self.num_windowed = self.num_adapted = 0
         self._row_of: dict[ContextId, int] = {}
-        self._page_size = page_size
+        self.page_size = page_size
         self._free_masks: list[int] = []
         rows = _FIRST_ROWS
         self.token: Int32Array = np.zeros(rows, np.int32)
@@ -68,6 +74,9 @@ class DecodeRows:
         self.seeds: npt.NDArray[np.uint64] = np.zeros(rows, np.uint64)
         self.counters: npt.NDArray[np.uint64] = np.zeros(rows, np.uint64)
         self.mask_slot: Int32Array = np.zeros(rows, np.int32)
+        self.window: Int32Array = np.zeros(rows, np.int32)
+        self.sink: Int32Array = np.zeros(rows, np.int32)
+        self.narrow_from: Int32Array = np.zeros(rows, np.int32)
         self.masks: npt.NDArray[np.uint32] = np.zeros((0, (vocab_size + 31) // 32), np.uint32)
         # A run starts with less than a page unsettled and adds at most `max_run_steps` tokens.
         self._written: Int32Array = np.zeros((rows, page_size + max_run_steps), np.int32)
@@ -89,6 +98,9 @@ class DecodeRows:
         "seeds",
         "counters",
         "mask_slot",
+        "window",
+        "sink",
+        "narrow_from",
         "_written",
     )
 
@@ -119,7 +131,11 @@ class DecodeRows:
         self.top_p[row], self.min_p[row], self.top_k[row] = sampler.top_p, sampler.min_p, sampler.top_k
         self.seeds[row], self.counters[row] = decode.request.seed % _U64, counter % _U64
         self.mask_slot[row] = -1
-        self.num_constrained += decode.request.constraint is not None
+        window = decode.request.window
+        self.narrow_from[row] = _MOST if window is None else window.narrow_from
+        self.window[row] = 0 if window is None else min(window.size, _MOST)
+        self.sink[row] = 0 if window is None else min(window.sink, _MOST)
+        self._count_kinds(decode.request, 1)
         self.refresh(row)
         return row
 
@@ -128,7 +144,7 @@ class DecodeRows:
         last = self.count - 1
         decode = self.decodes[row]
         del self._row_of[decode.context.id]
-        self.num_constrained -= decode.request.constraint is not None
+        self._count_kinds(decode.request, -1)
         if self.mask_slot[row] >= 0:
             self._free_masks.append(int(self.mask_slot[row]))
         if row != last:
@@ -143,7 +159,7 @@ class DecodeRows:
     def refresh(self, row: int) -> None:
         """Read the context's pages anew and trust none of them to be private."""
         self.copy_pages(row, first=0)
-        self.committed[row] = self.decodes[row].context.num_committed * self._page_size
+        self.committed[row] = self.decodes[row].context.num_committed * self.page_size
         self.capacity[row] = self.kv_index[row]
 
     def copy_pages(self, row: int, *, first: int) -> None:
@@ -202,9 +218,9 @@ class DecodeRows:
         """Tell the row's context of the tokens written since the last time."""
         count = int(self.kv_index[row] - self.settled[row])
         if count:
-            context = self.decodes[row].context
-            position = context.next_position
-            context.append(self._written[row, :count].tolist(), range(position, position + count), {})
+            decode, context = self.decodes[row], self.decodes[row].context
+            position, origins = context.next_position, decode.row_origins(context.num_tokens, count)
+            context.append(self._written[row, :count].tolist(), range(position, position + count), origins)
             self.settled[row] = self.kv_index[row]
 
     def _count(self, rows: slice | Int32Array, num_tokens: int | npt.NDArray[np.int32]) -> None:
@@ -212,6 +228,11 @@ class DecodeRows:
         self.position[rows] += num_tokens
         self.limit[rows] -= num_tokens
         self.counters[rows] += np.asarray(num_tokens, np.uint64)
+
+    def _count_kinds(self, request: DecodeRequest, change: int) -> None:
+        self.num_constrained += change * (request.constraint is not None)
+        self.num_windowed += change * (request.window is not None)
+        self.num_adapted += change * (request.adapter is not None)
 
     def _take_mask_slot(self) -> int:
         if not self._free_masks:

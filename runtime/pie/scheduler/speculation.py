@@ -45,6 +45,7 @@ class Speculation:
             return
         self._drop_wrong(item, num_right=len(drawn) - 1)
         self._contexts.commit(context, len(context.working_tokens) // context.page_size)
+        self._decoding.slide(decode)
         left = self._num_left(decode, decode.num_drawn + len(drawn))
         mask = self._decoding.take(decode, drawn, left)
         if decode.over:

@@ -75,17 +75,18 @@ def refusal(item: Pass, contexts: ContextTable, max_positions: int) -> PieError 
                 page_size=size,
             )
         return _mask_refusal(item) or _discarded_refusal(item)
-    if context.discarded:
+    if context.discarded and item.attention_mask is None:
         return faults.discarded_page(context.id, min(context.discarded))
     if context.next_position + item.num_tokens > max_positions:
         return faults.prompt_too_long(context.next_position + item.num_tokens - 1, max_positions)
-    if -(-end // size) > contexts.num_pages:
-        return faults.out_of_pages(wanted=-(-end // size), free=contexts.num_pages, total=contexts.num_pages)
+    wanted = -(-end // size) - (context.num_pages - context.num_held_pages)
+    if wanted > contexts.num_pages:
+        return faults.out_of_pages(wanted=wanted, free=contexts.num_pages, total=contexts.num_pages)
     try:
         contexts.check_increasing(context)
     except ContextError as error:
         return error
-    return None
+    return _discarded_refusal(item)
 
 
 def _mask_refusal(item: Pass) -> PieError | None:
