@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,7 +171,8 @@ async def stepwise(
 ) -> list[int]:
     """The loop that a decode stands for, pass by pass."""
     made: list[int] = []
-    pending, options = list(token_ids), {"sampler": sampler, "seed": seed, "adapter": adapter, "window": window}
+    pending = list(token_ids)
+    options: dict[str, Any] = {"sampler": sampler, "seed": seed, "adapter": adapter, "window": window}
     while len(made) < max_tokens:
         moving = constraint.mask() if constraint else None
         allowed = mask if moving is None else moving if mask is None else mask & moving

@@ -9,13 +9,14 @@ from pie.forward import DecodeRequest, LogitMask, Sampler
 from pie.generation.drafter import NgramDrafter
 from pie.generation.generation import Generation as OffloadedGeneration
 from pie.generation.generation import Progress
+from pie.host.adapter import Adapter, ChosenAdapter
 from pie.host.context import Context
 from pie.host.inference import Matcher
 from pie.host.interface import Interface
 from pie.host.mailbox import Event
 from pie.host.samplers import sampler_or_probe
 from pie.host.state import state_of
-from pie.mask import brle_to_bitmask
+from pie.mask import Window, brle_to_bitmask
 from pie.text.matcher import GrammarConstraint
 from pie.wasm.guest import Guest
 from pie.wasm.wasi.poll import Pollable
@@ -55,9 +56,12 @@ INTERFACE.resource("generation", Generation, ["pollable", "get", "text", "cancel
 
 
 @INTERFACE.function("[static]generation.start")
-def start(guest: Guest, context: Context, options: dict[str, Any], matchers: list[Matcher]) -> Generation:
+def start(
+    guest: Guest, context: Context, options: dict[str, Any], matchers: list[Matcher], adapter: Adapter | None
+) -> Generation:
     """Start to generate in a context, which is the generation's until it ends."""
-    state = state_of(guest)
+    state, served = state_of(guest), context.served
+    use = ChosenAdapter(adapter, _signed(options["adapter_seed"])).use(served)
     sampler = sampler_or_probe(options["sampler"])
     if not isinstance(sampler, Sampler) or sampler.draws != 1:
         raise RequestError(
@@ -68,13 +72,12 @@ def start(guest: Guest, context: Context, options: dict[str, Any], matchers: lis
         state.mailbox.say(Event("stdout", text.encode()))
 
     generation = OffloadedGeneration(
-        context.served.chat_decoder(with_reasoning=not options["hide_reasoning"]),
+        served.chat_decoder(with_reasoning=not options["hide_reasoning"]),
         notify_every=options["notify_every"],
         pipe=pipe if options["pipe"] else None,
     )
-    seed, counter = (options["seed"], 0) if options["seed"] is not None else context.next_draws()
-    if options["seed"] is None:
-        context.draw_by(generation)
+    is_seeded = options["seed"] is not None
+    seed, counter = (options["seed"], options["counter"]) if is_seeded else context.next_draws()
     request = DecodeRequest(
         context=context.context_id,
         token_ids=tuple(options["tokens"]),
@@ -83,12 +86,28 @@ def start(guest: Guest, context: Context, options: dict[str, Any], matchers: lis
         stop_ids=frozenset(options["stop"]),
         seed=seed,
         counter=counter,
-        mask=_mask(options["logit_mask"], context.served.vocab_size),
+        mask=_mask(options["logit_mask"], served.vocab_size),
         constraint=GrammarConstraint(matcher.text for matcher in matchers) if matchers else None,
         drafter=NgramDrafter() if options["speculate"] else None,
+        adapter=use,
+        window=_window(options["window"]),
     )
-    generation.attach(context.served.scheduler.decode(request, generation))
+    generation.attach(served.scheduler.decode(request, generation))
+    if not is_seeded:
+        context.draw_by(generation)
+    if use is not None:
+        served.adapters.retain(use.number)
+        generation.at_end(lambda: served.adapters.release(use.number))
     return Generation(generation)
+
+
+def _signed(seed: int | None) -> int | None:
+    """The s64 of the same 64 bits."""
+    return None if seed is None else (seed ^ (1 << 63)) - (1 << 63)
+
+
+def _window(window: dict[str, int] | None) -> Window | None:
+    return None if window is None else Window(window["size"], window["sink"])
 
 
 def _mask(runs: list[int] | None, vocab_size: int) -> LogitMask | None:

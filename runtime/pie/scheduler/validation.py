@@ -54,6 +54,8 @@ def check_decode(request: DecodeRequest, info: DeviceInfo) -> None:
         )
     if request.sampler.draws != 1:
         raise faults.bad_request(f"a decode that draws {request.sampler.draws} tokens a step", remedy="Draw one.")
+    if request.window is not None and (request.window.size < 1 or request.window.sink < 0):
+        raise faults.bad_request(f"a decode under {request.window}", remedy="Let each token see at least itself.")
     _check_stream(request.counter)
     _check_sampler(request.sampler)
     _check_logit_mask(request.mask, info)

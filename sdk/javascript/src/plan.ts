@@ -51,17 +51,16 @@ export class Plan {
     this.seed = options.seed === undefined ? undefined : u64(options.seed, 'seed');
   }
 
-  /** Whether the server can run it alone: no code of the program is needed between two tokens. */
-  fitsHost(numGenerated: number): boolean {
+  /**
+   * Whether the server can run it alone: no code of the program is needed between two tokens.
+   *
+   * Probes are no hindrance: what they read is told with each step, and who lets a generation run sees no steps.
+   */
+  get fitsHost(): boolean {
     return (
-      this.speculator === undefined &&
-      this.adapter === undefined &&
-      this.zoSeed === undefined &&
-      this.window === undefined &&
-      this.probes.length === 0 &&
-      this.sampler.draws === 1 &&
-      this.customs.length === 0 &&
-      (this.seed === undefined || numGenerated === 0) // the server counts draws from 0
+      this.speculator === undefined && // its guesses, and what it learns of the tokens, are code of the program
+      this.customs.length === 0 && // so are the masks of a constraint that is not a grammar
+      this.sampler.draws === 1 // a step of several draws makes tokens that do not follow each other
     );
   }
 

@@ -37,7 +37,7 @@ export interface Wishes {
 /** Begin to run `generator`. */
 export function start(generator: Generator, wishes: Wishes): Run {
   const { context, plan, tally } = generator;
-  if (tally.isOver || !plan.fitsHost(tally.numGenerated)) return new StepRun(generator, wishes);
+  if (tally.isOver || !plan.fitsHost) return new StepRun(generator, wishes);
   if (context.buffer().length === 0 || !generator.canContinue()) {
     generator.end();
     return new StepRun(generator, wishes);
@@ -70,12 +70,15 @@ export class HostRun implements Run {
       notifyEvery: wishes.notifyEvery,
       pipe: wishes.echo,
       hideReasoning: !wishes.reasoning,
+      counter: BigInt(tally.numGenerated),
       ...(tally.numRemaining !== undefined && { maxTokens: tally.numRemaining }),
       ...(plan.logitMask.length > 0 && { logitMask: plan.logitMask }),
       ...(plan.seed !== undefined && { seed: plan.seed }),
+      ...(plan.zoSeed !== undefined && { adapterSeed: plan.zoSeed }),
+      ...(plan.window !== undefined && { window: { size: plan.window.size, sink: plan.window.sink } }),
     };
     const matchers = plan.grammars.map(({ matcher }) => matcher.wit);
-    this.#generation = call(() => Generation.start(context.wit, options, matchers));
+    this.#generation = call(() => Generation.start(context.wit, options, matchers, plan.adapter?.wit));
     context.claim(this, generator);
   }
 

@@ -35,17 +35,16 @@ class Plan:
     probes: list[tuple[int, Probe, ProbeHandle]] = field(default_factory=list)
     system_drafts: list[tuple[int, int]] = field(default_factory=list)
 
-    def fits_host(self, num_generated: int) -> bool:
-        """Whether the server can run it alone: no code of the program is needed between two tokens."""
+    @property
+    def fits_host(self) -> bool:
+        """Whether the server can run it alone: no code of the program is needed between two tokens.
+
+        Probes are no hindrance: what they read is told with each step, and who lets a generation run sees no steps.
+        """
         return (
-            self.speculator is None
-            and self.adapter is None
-            and self.zo_seed is None
-            and self.window is None
-            and not self.probes
-            and self.sampler.draws == 1
-            and not self.customs
-            and (self.seed is None or num_generated == 0)  # the server counts draws from 0
+            self.speculator is None  # its guesses, and what it learns of the tokens, are code of the program
+            and not self.customs  # so are the masks of a constraint that is not a grammar
+            and self.sampler.draws == 1  # a step of several draws makes tokens that do not follow each other
         )
 
     @property

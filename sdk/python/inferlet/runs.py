@@ -56,7 +56,7 @@ class Wishes:
 
 def start(generator: Generator, wishes: Wishes) -> Run:
     """Begin to run `generator`."""
-    if generator.tally.is_over or not generator.plan.fits_host(generator.tally.num_generated):
+    if generator.tally.is_over or not generator.plan.fits_host:
         return StepRun(generator, wishes)
     if not generator.context.buffer() or not generator.can_continue():
         generator.tally.done = True
@@ -87,13 +87,20 @@ class HostRun:
             logit_mask=list(plan.logit_mask) or None,
             speculate=plan.system_speculation,
             seed=plan.seed,
+            counter=tally.num_generated,
+            adapter_seed=None if plan.zo_seed is None else plan.zo_seed % 2**64,
+            window=None if plan.window is None else wit_generation.Window(plan.window.size, plan.window.sink),
             notify_every=wishes.notify_every,
             pipe=wishes.echo,
             hide_reasoning=not wishes.reasoning,
         )
         matchers = [grammar.matcher.wit for grammar in plan.grammars]
         self._handle: wit_generation.Generation | None = call(
-            wit_generation.Generation.start, context.wit, options, matchers
+            wit_generation.Generation.start,
+            context.wit,
+            options,
+            matchers,
+            None if plan.adapter is None else plan.adapter.wit,
         )
         context.claim(self)
 

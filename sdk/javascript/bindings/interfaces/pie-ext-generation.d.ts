@@ -1,4 +1,5 @@
 // Generated from wit/ by `node bindings/generate.mjs`; do not edit.
+/// <reference path="./pie-core-adapter.d.ts" />
 /// <reference path="./pie-core-context.d.ts" />
 /// <reference path="./pie-core-inference.d.ts" />
 /// <reference path="./pie-core-types.d.ts" />
@@ -6,10 +7,24 @@
 declare module 'pie:ext/generation' {
   export type Pollable = import('wasi:io/poll@0.2.4').Pollable;
   export type Error = import('pie:core/types').Error;
+  export type Adapter = import('pie:core/adapter').Adapter;
   export type Context = import('pie:core/context').Context;
   export type Sampler = import('pie:core/inference').Sampler;
   export type Brle = import('pie:core/inference').Brle;
   export type Matcher = import('pie:core/inference').Matcher;
+  /**
+   * What each token sees.
+   */
+  export interface Window {
+    /**
+     * So many last tokens, itself included; at least 1.
+     */
+    size: number,
+    /**
+     * So many first tokens of the context.
+     */
+    sink: number,
+  }
   /**
    * What to generate.
    */
@@ -39,9 +54,21 @@ declare module 'pie:ext/generation' {
      */
     speculate: boolean,
     /**
-     * Token i draws from the random stream (seed, i); without one, from the stream of the context.
+     * Token i draws entry `counter` + i of the random stream `seed`; without one, from the stream of the context.
      */
     seed?: bigint,
+    /**
+     * Only read with a seed.
+     */
+    counter: bigint,
+    /**
+     * Add the noise of a seed to the adapter: the 64 bits of what `zo.adapter-seed` takes.
+     */
+    adapterSeed?: bigint,
+    /**
+     * Full pages that no later token sees are given back, as by `pages.discard`.
+     */
+    window?: Window,
     /**
      * Wake the program after this many new tokens; 0 only at the end.
      */
@@ -85,9 +112,10 @@ declare module 'pie:ext/generation' {
     private constructor();
     /**
     * Start. All `matchers` restrict each token and are moved on with it; they stay the program's and must not be used
-    * meanwhile. Full pages are reserved and committed as they are needed.
+    * meanwhile. `adapter` is applied to every token, with the weights that it has now. Full pages are reserved and
+    * committed as they are needed.
     */
-    static start(context: Context, options: Options, matchers: Array<Matcher>): Generation;
+    static start(context: Context, options: Options, matchers: Array<Matcher>, adapter: Adapter | undefined): Generation;
     /**
     * Ready when `get` has something new.
     */

@@ -6,8 +6,14 @@ from types import TracebackType
 from enum import Enum
 from dataclasses import dataclass
 from wit_world.imports import poll
+from wit_world.imports import adapter
 from wit_world.imports import context
 from wit_world.imports import inference
+
+@dataclass
+class Window:
+    size: int
+    sink: int
 
 @dataclass
 class Options:
@@ -18,6 +24,9 @@ class Options:
     logit_mask: Optional[List[int]]
     speculate: bool
     seed: Optional[int]
+    counter: int
+    adapter_seed: Optional[int]
+    window: Optional[Window]
     notify_every: int
     pipe: bool
     hide_reasoning: bool
@@ -34,7 +43,7 @@ class Progress:
 class Generation:
 
     @classmethod
-    def start(cls, context: context.Context, options: Options, matchers: List[inference.Matcher]) -> Self:
+    def start(cls, context: context.Context, options: Options, matchers: List[inference.Matcher], adapter: Optional[adapter.Adapter]) -> Self:
         ...
 
     def pollable(self) -> poll.Pollable:
