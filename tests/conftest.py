@@ -90,6 +90,14 @@ def run_program(runtime: Runtime, tmp_path: Path) -> RunProgram:
 
 
 @pytest.fixture
+def peft_folder(runtime: Runtime) -> Path:
+    """The operator's folder of adapters for the user who runs the tests' programs."""
+    folder = runtime.model.adapter_dir / "local"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
 def run_inferlet(runtime: Runtime) -> RunInferlet:
     async def run(name: str, value: Any, *, seed: int | None = None, lines: Sequence[str] = ()) -> Run:
         return await run_to_end(runtime, INFERLETS / name, dict(value), seed=seed, lines=lines)

@@ -281,7 +281,8 @@ class Drafter(Protocol):
         ...
 
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "complete", "length"]
+"""A stop token was drawn, the constraint allows nothing more, or the limit is reached."""
 
 
 class TokenSink(Protocol):

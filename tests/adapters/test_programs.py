@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from tests.engine.adapters import random_peft
+from tests.adapters.folders import write_peft
 from tests.running import RunProgram
 
-from pie.config import embedded_model
-from pie.engine.models.config import parse_config
 from pie.runtime import Runtime
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,20 +35,6 @@ async def generate(text, adapter=None, seed=None, n=6):
         context.user(text)
         return await context.generate(Sampler.argmax(), adapter=adapter, zo_seed=seed, max_tokens=n).collect_tokens()
 """
-
-
-@pytest.fixture
-def peft_folder(runtime: Runtime) -> Path:
-    """The operator's folder of the user who runs the tests' programs."""
-    folder = runtime.model.adapter_dir / "local"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def write_peft(folder: Path, name: str, seed: int) -> None:
-    config = parse_config(json.loads((embedded_model() / "config.json").read_text()))
-    if not (folder / name).exists():
-        random_peft(config, seed, lora_alpha=64).write(folder / name)
 
 
 async def test_adapters_are_made_found_copied_and_destroyed(run_program: RunProgram) -> None:
@@ -288,3 +271,30 @@ async def main():
     alone, together, plain = run.value
     assert together == alone
     assert len({tuple(tokens) for tokens in (*alone, plain)}) > 12
+
+
+async def test_a_pass_flushes_what_is_buffered_with_its_adapter_and_its_noise(run_program: RunProgram) -> None:
+    run = await run_program(
+        PRELUDE
+        + """
+async def read(adapter, seed, buffered):
+    tokens = list(range(300, 340))
+    with Context(model) as context:
+        context.append(tokens[:buffered])
+        forward = context.forward().adapter(adapter).zo_seed(seed).input(tokens[buffered:])
+        handle = forward.probe(len(tokens) - buffered - 1, Logprobs([5, 6, 7]))
+        return (await forward.execute()).logprobs(handle)
+
+async def main():
+    begin()
+    with Adapter.create(model, "flushed") as adapter:
+        zo.initialize(adapter, 4, 8.0, 4, 0.5, 0.5)
+        told = [await read(adapter, seed, buffered) for seed in (1, 2) for buffered in (0, 1, 33)]
+        adapter.destroy()
+    return told
+"""
+    )
+    first, second = run.value[:3], run.value[3:]
+    assert first == [first[0]] * 3
+    assert second == [second[0]] * 3
+    assert first[0] != second[0]

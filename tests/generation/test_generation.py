@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pie.config import embedded_model
 from pie.errors import RequestError
+from pie.forward import FinishReason
 from pie.generation.generation import Generation, Progress
 from pie.text.decoders import ChatDecoder
 from pie.text.template import ChatTemplate
@@ -147,19 +148,21 @@ async def test_a_failure_is_news_and_is_raised_to_whoever_takes() -> None:
     generation.tokens(encoded("so far"))
     generation.failed(RequestError("step-failed", "the device failed"))
     await asyncio.wait_for(news, 1)
+    assert generation.take() == Progress(encoded("so far"), None)
     for _ in range(2):
+        await asyncio.wait_for(generation.news(), 1)
         with pytest.raises(RequestError) as caught:
             generation.take()
         assert caught.value.code == "step-failed"
     assert generation.text() == "so far"
 
 
-@pytest.mark.parametrize(("reason", "draws"), [("stop", 4), ("length", 3)])
-def test_a_stop_token_counts_as_a_draw(reason: str, draws: int) -> None:
+@pytest.mark.parametrize(("reason", "draws"), [("stop", 4), ("complete", 3), ("length", 3)])
+def test_a_stop_token_counts_as_a_draw(reason: FinishReason, draws: int) -> None:
     generation = make()
     generation.tokens([30, 31, 32])
     assert generation.num_draws == 3
-    generation.finished("stop" if reason == "stop" else "length")
+    generation.finished(reason)
     assert generation.num_draws == draws
 
 

@@ -11,7 +11,7 @@ from tests.running import RunProgram
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
 PYTHON = """
-    from inferlet import Context, Model, Sampler, regex
+    from inferlet import Adapter, Context, Model, Sampler, Window, regex, zo
 
     SAMPLERS = {
         "argmax": Sampler.argmax(), "topP": Sampler.top_p(1.0, 0.95), "topK": Sampler.top_k(1.2, 50),
@@ -21,17 +21,25 @@ PYTHON = """
 
     async def main(input):
         context = Context(Model.default()).system("You are terse.").user(input.get("prompt", "Tell me about rain."))
-        options = {key: input[key] for key in ("max_tokens", "seed", "stop", "logit_mask") if key in input}
+        names = ("max_tokens", "seed", "stop", "logit_mask", "zo_seed", "system_speculation")
+        options = {key: input[key] for key in names if key in input}
+        if "window" in input:
+            options["window"] = Window(*input["window"])
+        if "zo_seed" in input:
+            options["adapter"] = Adapter.create(Model.default(), "same tokens")
+            zo.initialize(options["adapter"], 4, 8.0, 4, 0.5, 0.5)
         generator = context.generate(SAMPLERS[input["sampler"]], **options)
         if "regex" in input:
             generator.constrain(regex(input["regex"]))
         tokens = await generator.collect_tokens()
+        if "zo_seed" in input:
+            options["adapter"].destroy()
         return {"tokens": tokens, "seq_len": context.seq_len, "buffer": context.buffer(), "done": generator.is_done,
                 "generated": generator.tokens_generated}
 """
 
 JAVASCRIPT = """
-    import { Context, Model, Sampler, regex, type Generator } from 'inferlet';
+    import { Adapter, Context, Model, Sampler, Window, regex, zo, type Generator } from 'inferlet';
 
     const SAMPLERS: Record<string, Sampler> = {
       argmax: Sampler.argmax(), topP: Sampler.topP(1, 0.95), topK: Sampler.topK(1.2, 50), minP: Sampler.minP(1.5, 0.05),
@@ -46,6 +54,11 @@ JAVASCRIPT = """
 
     export async function main(input: any) {
       const results = [];
+      const adapter = input.zo_seed === undefined ? undefined : Adapter.create(Model.default(), 'same tokens');
+      if (adapter !== undefined) {
+        const search = { rank: 4, alpha: 8, populationSize: 4, muFraction: 0.5, initialSigma: 0.5 };
+        zo.initialize(adapter, search);
+      }
       for (const collect of [(generator: Generator) => generator.collectTokens(), stepByStep]) {
         using context = new Context(Model.default());
         context.system('You are terse.').user(input.prompt ?? 'Tell me about rain.');
@@ -54,6 +67,10 @@ JAVASCRIPT = """
           seed: input.seed === undefined ? undefined : BigInt(input.seed),
           stop: input.stop,
           logitMask: input.logit_mask,
+          systemSpeculation: input.system_speculation,
+          zoSeed: input.zo_seed,
+          window: input.window === undefined ? undefined : new Window(input.window[0], input.window[1]),
+          adapter,
         });
         if (input.regex) generator.constrain(regex(input.regex));
         const tokens = await collect(generator);
@@ -62,6 +79,7 @@ JAVASCRIPT = """
           generated: generator.tokensGenerated,
         });
       }
+      adapter?.destroy();
       return results;
     }
 """
@@ -79,6 +97,18 @@ CASES = {
     "masked": {"sampler": "multinomial", "max_tokens": 30, "seed": 5, "logit_mask": [100, 150]},
     "grammar": {"sampler": "topP", "max_tokens": 60, "seed": 3, "regex": "[a-z]{3,9}( [a-z]{2,9}){2,4}"},
     "grammar-cut-short": {"sampler": "argmax", "max_tokens": 3, "regex": "[a-z]{40,60}"},
+    "window": {"sampler": "topP", "max_tokens": 60, "seed": 4, "stop": [], "window": [20, 3]},
+    "adapter-with-noise": {"sampler": "argmax", "max_tokens": 20, "stop": [], "zo_seed": 11},
+    "everything": {
+        "sampler": "minP",
+        "max_tokens": 60,
+        "seed": 4,
+        "window": [20, 3],
+        "zo_seed": 11,
+        "system_speculation": True,
+        "regex": "[a-z ]{30,50}",
+        "logit_mask": [30, 2000],
+    },
 }
 
 

@@ -105,7 +105,7 @@ async def test_a_constraint_moves_with_the_tokens_and_ends_the_decode() -> None:
     async with running() as scheduler:
         sink = await decode(scheduler, scheduler.create("a"), prompt(1, 9), max_tokens=40, constraint=constraint)
         free = await decode(scheduler, scheduler.create("a"), prompt(1, 9), max_tokens=40)
-    assert sink.reason == "stop"
+    assert sink.reason == "complete"
     assert sink.token_ids == constraint.accepted
     assert sink.token_ids[1::2] == [3, 90]
     assert len(free.token_ids) == 40

@@ -28,12 +28,16 @@ async def test_text_pieces_join_to_the_collected_text(run_program: RunProgram) -
 
 async def test_echoed_text_is_printed_by_the_server_and_by_the_step_loop(run_program: RunProgram) -> None:
     source = """
-        from inferlet import Context, Entropy, Model, Sampler
+        from inferlet import Context, Model, Sampler
 
-        async def main(probed):
+        class Anything:
+            def step(self, tokens):
+                return []
+
+        async def main(custom):
             generator = Context(Model.default()).user("hello").generate(Sampler.argmax(), max_tokens=12)
-            if probed:
-                generator.probe_each_step(-1, Entropy())
+            if custom:
+                generator.constrain(Anything())
             return await generator.collect_text(echo=True)
     """
     offloaded, stepped = await run_program(source, False), await run_program(source, True)

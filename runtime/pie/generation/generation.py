@@ -68,8 +68,8 @@ class Generation:
 
     @property
     def num_draws(self) -> int:
-        """How many numbers of its random stream it used: one per token, and one for a stop token."""
-        return self.num_tokens + (self._finish == "stop")
+        """How many numbers of its random stream it used: one per token, and one for a stop token or a failed draw."""
+        return self.num_tokens + (self._finish == "stop" or self._error is not None)
 
     def attach(self, running: Running) -> None:
         """Say which decode `cancel` ends."""
@@ -115,9 +115,9 @@ class Generation:
         """What is new, or None if nothing is.
 
         Raises:
-            PieError: why the generation failed.
+            PieError: why the generation failed, once the tokens before that are told.
         """
-        if self._error is not None:
+        if not self._fresh and self._error is not None:
             raise self._error
         if not self._fresh and self._finish is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pie.errors import RequestError
@@ -38,8 +39,9 @@ class Generation:
         return Pollable(self.offloaded.news())
 
     def get(self) -> Progress | None:
-        """What is new."""
-        return self.offloaded.take()
+        """What is new; the contract calls both a stop token and a complete constraint a stop."""
+        news = self.offloaded.take()
+        return replace(news, finish="stop") if news is not None and news.finish == "complete" else news
 
     def text(self) -> str:
         """The visible text so far."""

@@ -213,7 +213,7 @@ class Decoding:
         constraint = decode.request.constraint
         try:
             if constraint is not None and any(constraint.accept(token) for token in drawn):
-                return "stop", None
+                return "complete", None
             return end, self.checked(decode.next_mask()) if end is None else None
         except Exception as error:  # noqa: BLE001 - a constraint is foreign code: it ends its own decode, nothing else
             return _as_fault(error), None

@@ -1,17 +1,15 @@
 /** Token sequences: a buffer of tokens to come in the program, keys and values of the others in the server. */
 
 import * as wit from 'pie:core/context';
-import type { FutureOutput } from 'pie:core/inference';
 import * as witPages from 'pie:ext/pages';
 
 import * as bidding from './bidding.ts';
 import { Buffer } from './buffer.ts';
 import * as chat from './chat.ts';
 import { call, InferletError } from './errors.ts';
-import { Forward, newPass, positionsFrom } from './forward.ts';
+import { flush, Forward } from './forward.ts';
 import { Generator } from './generator.ts';
 import { Handle } from './handle.ts';
-import * as loop from './loop.ts';
 import type { Model } from './model.ts';
 import { u32 } from './numbers.ts';
 import type { GenerateOptions } from './options.ts';
@@ -153,14 +151,7 @@ export class Context implements Disposable {
 
   /** Send the buffer to the server and commit the pages it fills. The buffer is unchanged if that fails. */
   async flush(): Promise<void> {
-    const tokens = this.buffer();
-    if (tokens.length === 0) return;
-    const { pages } = this;
-    pages.reserve(tokens.length);
-    await loop.output(this.#fill(tokens));
-    this.pending.drop(tokens.length);
-    pages.wrote(tokens.length);
-    pages.commit();
+    await flush(this);
   }
 
   /** Forget the last `numTokens` tokens of the working pages, or all of them if there are fewer. */
@@ -249,12 +240,6 @@ export class Context implements Disposable {
     if (this.#handle.isReleased) return;
     this.#pages.refresh();
     this.#buffer = new Buffer(this.model, tokens.slice(Math.max(0, this.#pages.seqLen - writtenFrom)));
-  }
-
-  #fill(tokens: Uint32Array): FutureOutput {
-    using pass = newPass(this);
-    pass.inputTokens(tokens, positionsFrom(this.#pages.seqLen, tokens.length));
-    return call(() => pass.execute());
   }
 
   #endRun(): void {

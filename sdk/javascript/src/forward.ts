@@ -35,7 +35,25 @@ interface Input {
   readonly positions: Uint32Array | undefined;
 }
 
-/** One forward pass in the making. Tokens buffered in the context are flushed before it runs. */
+/** Send the buffer of a context to the server, with an adapter if there is one, and commit the pages it fills. */
+export async function flush(context: Context, adapter?: Adapter, zoSeed?: bigint): Promise<void> {
+  const tokens = context.buffer();
+  if (tokens.length === 0) return;
+  const { pages } = context;
+  pages.reserve(tokens.length);
+  await loop.output(startFlush(context, tokens, adapter, zoSeed));
+  context.pending.drop(tokens.length);
+  pages.wrote(tokens.length);
+  pages.commit();
+}
+
+function startFlush(context: Context, tokens: Uint32Array, adapter?: Adapter, zoSeed?: bigint): FutureOutput {
+  using pass = newPass(context, adapter, zoSeed);
+  pass.inputTokens(tokens, positionsFrom(context.seqLen, tokens.length));
+  return call(() => pass.execute());
+}
+
+/** One forward pass in the making. Tokens buffered in the context are flushed before it runs, with its adapter. */
 export class Forward {
   readonly #context: Context;
   readonly #inputs: Input[] = [];
@@ -133,7 +151,7 @@ export class Forward {
   /** Run the pass. Throws if it is not well formed, or there are no pages for it. */
   async execute(): Promise<Output> {
     const context = this.#context;
-    await context.flush();
+    await flush(context, this.#adapter, this.#zoSeed);
     const numTokens = this.#inputs.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const numMedia = this.#media.reduce((sum, { media }) => sum + media.tokenCount, 0);
     context.pages.reserve(numTokens + numMedia);

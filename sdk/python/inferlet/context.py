@@ -14,7 +14,7 @@ from wit_world.imports import pages as wit_pages
 from inferlet import bidding, chat
 from inferlet.buffer import Buffer
 from inferlet.errors import Error, call
-from inferlet.forward import Forward, new_pass, run_pass
+from inferlet.forward import Forward, flush
 from inferlet.generator import Generator
 from inferlet.model import Model
 from inferlet.options import GenerateOptions
@@ -185,17 +185,7 @@ class Context:
         Raises:
             Error: there are no pages for it, or the context would grow too long. The buffer is then unchanged.
         """
-        tokens = self.buffer()
-        if not tokens:
-            return
-        pages = self.pages
-        pages.reserve(len(tokens))
-        forward_pass = new_pass(self, adapter=None, zo_seed=None)
-        forward_pass.input_tokens(tokens, list(range(pages.seq_len, pages.seq_len + len(tokens))))
-        await run_pass(self, forward_pass)
-        self.pending.drop(len(tokens))
-        pages.wrote(len(tokens))
-        pages.commit()
+        await flush(self, adapter=None, zo_seed=None)
 
     def truncate(self, num_tokens: int) -> None:
         """Forget the last `num_tokens` tokens of the working pages, or all of them if there are fewer."""

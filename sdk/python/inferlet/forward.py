@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inferlet.context import Context
     from inferlet.media import Audio, Image
 
-__all__ = ["Forward", "new_pass", "run_pass"]
+__all__ = ["Forward", "flush", "new_pass", "run_pass"]
 
 
 def new_pass(context: Context, *, adapter: Adapter | None, zo_seed: int | None) -> inference.ForwardPass:
@@ -43,8 +43,27 @@ async def run_pass(context: Context, forward_pass: inference.ForwardPass) -> inf
     return await loop.output(pending)
 
 
+async def flush(context: Context, *, adapter: Adapter | None, zo_seed: int | None) -> None:
+    """Send the buffer of a context to the server, with an adapter if there is one, and commit the pages it fills.
+
+    Raises:
+        Error: there are no pages for it, or the context would grow too long. The buffer is then unchanged.
+    """
+    tokens = context.buffer()
+    if not tokens:
+        return
+    pages = context.pages
+    pages.reserve(len(tokens))
+    forward_pass = new_pass(context, adapter=adapter, zo_seed=zo_seed)
+    forward_pass.input_tokens(tokens, list(range(pages.seq_len, pages.seq_len + len(tokens))))
+    await run_pass(context, forward_pass)
+    context.pending.drop(len(tokens))
+    pages.wrote(len(tokens))
+    pages.commit()
+
+
 class Forward:
-    """One forward pass in the making. Tokens buffered in the context are flushed before it runs."""
+    """One forward pass in the making. Tokens buffered in the context are flushed before it runs, with its adapter."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -127,7 +146,7 @@ class Forward:
             Error: the pass is not well formed, or there are no pages for it.
         """
         context = self._context
-        await context.flush()
+        await flush(context, adapter=self._adapter, zo_seed=self._zo_seed)
         num_tokens = sum(len(tokens) for tokens, _ in self._inputs)
         num_media = sum(media.token_count for media, _ in self._media)
         context.pages.reserve(num_tokens + num_media)

@@ -121,7 +121,7 @@ declare module 'pie:ext/generation' {
     */
     pollable(): Pollable;
     /**
-    * The tokens since the last call, or none if there is nothing new.
+    * The tokens since the last call, or none if there is nothing new. What failed says so once they are told.
     */
     get(): Progress | undefined;
     /**
