@@ -227,3 +227,18 @@ async def test_decodes_with_windows_and_adapters_survive_a_suspension(num_host_p
         await sink.done.wait()
         assert sink.token_ids == expected
         assert (scheduler.describe(context).num_tokens, await feed(scheduler, scheduler.create("b"), [1])) != (0, 0)
+
+
+async def test_the_weights_of_a_decodes_adapter_are_kept_until_its_context_ends() -> None:
+    device = FakeDevice()
+    async with running(device) as scheduler:
+        context, sink = scheduler.create("a"), Collector()
+        use = ADAPTERS[0]
+        scheduler.weights.retain(use.number)
+        scheduler.decode(DecodeRequest(context, (1,), GREEDY, 30, frozenset(), 0, adapter=use), sink)
+        scheduler.weights.release(use.number)
+        await sink.done.wait()
+        assert sink.reason == "length"
+        assert device.freed == []
+        scheduler.destroy(context)
+        assert device.freed == [use.number]

@@ -64,7 +64,6 @@ class Generation:
         self._error: BaseException | None = None
         self._news: asyncio.Future[None] | None = None
         self._running: Running | None = None
-        self._at_end: Callable[[], None] | None = None
 
     @property
     def num_draws(self) -> int:
@@ -74,10 +73,6 @@ class Generation:
     def attach(self, running: Running) -> None:
         """Say which decode `cancel` ends."""
         self._running = running
-
-    def at_end(self, act: Callable[[], None]) -> None:
-        """Do something once it has ended, however it ends."""
-        self._at_end = act
 
     def tokens(self, token_ids: Sequence[int]) -> None:
         """Take the next tokens."""
@@ -94,13 +89,11 @@ class Generation:
         self._finish = reason
         if self._pipe is not None:
             self._show()
-        self._end()
         self._wake()
 
     def failed(self, error: BaseException) -> None:
         """The decode ended by an error."""
         self._error = error
-        self._end()
         self._wake()
 
     def news(self) -> asyncio.Future[None]:
@@ -133,16 +126,10 @@ class Generation:
         """End the generation now; idempotent."""
         if self._running is not None:
             self._running.cancel()
-        self._end()
 
     def _has_news(self) -> bool:
         ended = self._finish is not None or self._error is not None
         return ended or 0 < self._notify_every <= len(self._fresh)
-
-    def _end(self) -> None:
-        act, self._at_end = self._at_end, None
-        if act is not None:
-            act()
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():

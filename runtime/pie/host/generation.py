@@ -97,9 +97,6 @@ def start(
     generation.attach(served.scheduler.decode(request, generation))
     if not is_seeded:
         context.draw_by(generation)
-    if use is not None:
-        served.adapters.retain(use.number)
-        generation.at_end(lambda: served.adapters.release(use.number))
     return Generation(generation)
 
 

@@ -365,6 +365,8 @@ class Scheduler:
         check_decode(request, self._info)
         context = self._contexts.get(request.context)
         sequence = self._loop.ticket()
+        if request.adapter is not None:
+            self._contexts.keep_adapter(context, request.adapter.number)
         item = Pass(context, request, sequence=sequence, decode=Decode(context, request, sink, sequence=sequence))
         self._stepper.submit(item)
         self._loop.wake()
