@@ -20,14 +20,14 @@ PYTHON = """
     }
 
     async def main(input):
-        context = Context(Model.default()).system("You are terse.").user(input.get("prompt", "Tell me about rain."))
         names = ("max_tokens", "seed", "stop", "logit_mask", "zo_seed", "system_speculation")
         options = {key: input[key] for key in names if key in input}
         if "window" in input:
             options["window"] = Window(*input["window"])
-        if "zo_seed" in input:
+        if "zo_seed" in input:  # made before the context, as below: both take a random stream
             options["adapter"] = Adapter.create(Model.default(), "same tokens")
             zo.initialize(options["adapter"], 4, 8.0, 4, 0.5, 0.5)
+        context = Context(Model.default()).system("You are terse.").user(input.get("prompt", "Tell me about rain."))
         generator = context.generate(SAMPLERS[input["sampler"]], **options)
         if "regex" in input:
             generator.constrain(regex(input["regex"]))
@@ -107,7 +107,7 @@ CASES = {
         "zo_seed": 11,
         "system_speculation": True,
         "regex": "[a-z ]{30,50}",
-        "logit_mask": [30, 2000],
+        "logit_mask": [0, 2000],
     },
 }
 
