@@ -37,6 +37,7 @@ from pie.process.children import Children, Family, Starter
 from pie.process.folder import ProgramFolder
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram, Programs, Progress
+from pie.scheduler.budgets import TokenBudget
 from pie.scheduler.scheduler import Scheduler
 from pie.text.grammar import GrammarCompiler
 from pie.text.template import ChatTemplate
@@ -145,7 +146,7 @@ class Runtime:
         """Load a program from a path (see `Programs.load`); `name` is for people, and by default that of the file."""
         return await self.programs.load(path, self._on_progress, name=name)
 
-    def launch(
+    def launch(  # noqa: PLR0913 - what follows the input are choices that most callers leave alone
         self,
         program: LoadedProgram,
         value: Any = None,
@@ -153,9 +154,10 @@ class Runtime:
         listener: Listener = lambda _event: None,
         username: str = "local",
         seed: int | None = None,
+        token_budget: int | None = None,
         on_receive: Callable[[], None] | None = None,
     ) -> Process:
-        """Start a process.
+        """Start a process; it waits for its turn while those that run could fill all pages.
 
         Args:
             program: what to run.
@@ -163,17 +165,30 @@ class Runtime:
             listener: hears what the process says.
             username: whose saved contexts and topics it sees.
             seed: key of its random streams; the same seed gives the same tokens. None draws one.
+            token_budget: tokens that it, and the programs that it launches, may put into contexts; None is without a
+                limit.
             on_receive: called when the process first waits for a text from its client.
+
+        Raises:
+            UsageError: `bad-token-budget`.
         """
         client = Client(str(uuid.uuid4()), username, Mailbox(listener, on_receive=on_receive))
-        return self.launch_for(client, program, json.dumps(value), seed=seed)
+        budget = None if token_budget is None else TokenBudget(token_budget)
+        return self.launch_for(client, program, json.dumps(value), seed=seed, budget=budget)
 
     def launch_for(
-        self, client: Client, program: LoadedProgram, input_json: str, *, seed: int | None = None
+        self,
+        client: Client,
+        program: LoadedProgram,
+        input_json: str,
+        *,
+        seed: int | None = None,
+        budget: TokenBudget | None = None,
     ) -> Process:
         """Start a process as `launch` does, with its input as JSON text."""
         limits = self._settings.limits
-        children = Children(self._starter, Family(limits.children, limits.child_depth), username=client.username)
+        family = Family(limits.children, limits.child_depth, budget)
+        children = Children(self._starter, family, username=client.username)
         seed = secrets.randbits(64) if seed is None else seed & 0xFFFFFFFFFFFFFFFF
         return self._start(program, input_json, seed, children, client)
 

@@ -99,6 +99,12 @@ def test_the_same_seed_repeats_the_tokens(pie: Pie, tmp_path: Path) -> None:
     assert first != other
 
 
+def test_a_token_budget_ends_a_program_that_spends_it(pie: Pie, tmp_path: Path) -> None:
+    left = pie("run", "--token-budget", "5", write_program(tmp_path, SAMPLES))
+    assert left.code == 1
+    assert "error[token-budget-spent]: the token budget of 5 is used up" in left.err
+
+
 def test_without_a_seed_the_tokens_differ(pie: Pie, tmp_path: Path) -> None:
     program = write_program(tmp_path, SAMPLES)
     assert pie("run", program).out != pie("run", program).out

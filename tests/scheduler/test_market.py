@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import decode, prompt, running
 
@@ -34,6 +36,43 @@ def test_the_sum_of_all_balances_never_changes(
         market.tick([Payer(make_context(str(n)), pages) for n, pages, _ in payers], price=price, steps=steps)
         assert market.total == joins * ENDOWMENT
         assert all(market.balance(str(number)) >= 0 for number in range(joins))
+
+
+class Credits(RuleBasedStateMachine):
+    """Whatever owners do, what they brought is in the wallets or was taken along, to the last millionth."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.market = Market()
+
+    @rule(number=st.integers(0, 5), endowment=st.integers(1, 10**6))
+    def join(self, number: int, endowment: int) -> None:
+        self.market.join(str(number), endowment=endowment)
+
+    @rule(number=st.integers(0, 5))
+    def leave(self, number: int) -> None:
+        self.market.leave(str(number))
+
+    @rule(payers=st.lists(rents, max_size=6), steps=st.integers(1, 32))
+    def tick(self, payers: list[tuple[int, float, float]], steps: int) -> None:
+        price = payers[0][2] if payers else 0.0
+        self.market.tick([Payer(make_context(str(n)), pages) for n, pages, _ in payers], price=price, steps=steps)
+
+    @invariant()
+    def nothing_appears_or_vanishes(self) -> None:
+        self.market.check()
+
+
+TestCredits = Credits.TestCase
+TestCredits.settings = settings(max_examples=60, deadline=None)
+
+
+def test_credits_that_vanish_are_noticed() -> None:
+    market = Market()
+    market.join("a")
+    market._wallets["a"].balance -= 1
+    with pytest.raises(RuntimeError, match="are not 64000000"):
+        market.check()
 
 
 def test_rent_is_shared_out_by_endowment() -> None:

@@ -45,6 +45,7 @@ FLAGS = {
 @click.option("--input", "input_json", metavar="JSON", help="The program's input; words after -- are added to it.")
 @click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
 @click.option("--seed", type=int, help="Makes all sampling of the program repeatable.")
+@click.option("--token-budget", type=click.IntRange(min=1), help="Tokens that it may put into its contexts, in all.")
 @click.option("--memory-mb", type=click.IntRange(16, 4096), help="Memory of the program (512).")
 @click.option("--spin-s", type=click.FloatRange(0.1), help="CPU without a host call (10).")
 @click.option("--cpu-s", type=click.FloatRange(0.1), help="CPU in all; unlimited unless given.")
@@ -91,17 +92,18 @@ def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any
     configuration = load_configuration(os.environ, flags | {"http.allowed_hosts": list(options["allow_host"]) or None})
     settings = configuration.settings(os.environ, mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]))
     settings = replace(settings, programs=settings.programs or target.neighbours)
-    launch = Launch(target, value, options["seed"])
+    launch = Launch(target, value, options["seed"], options["token_budget"])
     return asyncio.run(_run(launch, settings, as_json=options["as_json"], debug=debug))
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run, its input, and the seed of its random streams."""
+    """What to run, its input, the seed of its random streams, and how many tokens it may spend."""
 
     target: Target
     value: Any
     seed: int | None
+    token_budget: int | None
 
 
 async def _run(launch: Launch, settings: Settings, *, as_json: bool, debug: bool) -> int:
@@ -164,6 +166,7 @@ async def _run_program(
             launch.value,
             listener=printer.event,
             seed=launch.seed,
+            token_budget=launch.token_budget,
             on_receive=lambda: _read_stdin(process.state.mailbox),
         )
         printer.result(await process.outcome())

@@ -17,6 +17,7 @@ from pie.host.mailbox import Mailbox
 from pie.host.served_model import ServedModel
 from pie.host.topics import Topics
 from pie.mcp.clients import McpClients
+from pie.scheduler.budgets import TokenBudget
 from pie.wasm.guest import Guest
 from pie.wasm.values import Result
 
@@ -60,6 +61,16 @@ class Launched(Protocol):
 class Children(Protocol):
     """The programs that one process launches."""
 
+    @property
+    def budget(self) -> TokenBudget | None:
+        """The tokens that they and the process may put into contexts; None is without a limit."""
+        ...
+
+    @property
+    def are_first(self) -> bool:
+        """Whether no program launched the process."""
+        ...
+
     async def launch(self, name: str, input_json: str, seed: int) -> Launched:
         """Start one; raises PieError if it cannot be."""
         ...
@@ -98,6 +109,12 @@ class HostState:
     source: SourceText | None = None
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _num_streams: int = 0
+
+    async def enter(self) -> None:
+        """Wait until every model has room for the process; one that a program launched is not kept waiting."""
+        children = self.children
+        for model in self.models.values():
+            await model.scheduler.admit(self.process_id, budget=children.budget, waits=children.are_first)
 
     def model(self, name: str) -> ServedModel:
         """The model of that name; the empty name is the only or first one."""

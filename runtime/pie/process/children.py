@@ -17,6 +17,7 @@ from pie.build.manifest import check_input, find_manifest
 from pie.errors import PieError, ProcessError, ProgramError, UsageError
 from pie.process.folder import ProgramFolder
 from pie.process.programs import LoadedProgram
+from pie.scheduler.budgets import TokenBudget
 from pie.wasm.values import Err, Ok, Result
 
 __all__ = ["Children", "Family", "Launched", "Starter"]
@@ -48,11 +49,13 @@ class Family:
     Attributes:
         max_alive: descendants at a time.
         max_depth: generations of descendants.
+        budget: tokens that all of them may put into their contexts; None is without a limit.
         num_alive: descendants now.
     """
 
     max_alive: int
     max_depth: int
+    budget: TokenBudget | None = None
     num_alive: int = 0
 
 
@@ -116,11 +119,15 @@ class Children:
 
     Attributes:
         username: whose processes they are.
+        budget: the tokens that they share with their parent, and with those who launched it; None is without a limit.
+        are_first: whether no program launched their parent.
     """
 
     def __init__(self, starter: Starter, family: Family, *, username: str, depth: int = 0) -> None:
         """Make an empty set for a process that is `depth` launches below the first of its family."""
         self.username = username
+        self.budget = family.budget
+        self.are_first = not depth
         self._starter = starter
         self._family = family
         self._depth = depth

@@ -108,6 +108,7 @@ class Process:
 
     async def _run(self, input_json: str) -> str:
         try:
+            await self.state.enter()
             answer = await self._call(input_json)
         except BaseException:
             self.state.children.end()

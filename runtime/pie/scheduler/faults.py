@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pie.errors import ContextError, RequestError
+from pie.errors import ContextError, ProcessError, RequestError, UsageError
 
 __all__ = [
     "bad_bid",
     "bad_index",
     "bad_mask",
     "bad_request",
+    "bad_token_budget",
     "bad_token",
     "constraint_failed",
     "context_busy",
@@ -30,6 +31,7 @@ __all__ = [
     "snapshot_not_saved",
     "snapshot_unusable",
     "step_failed",
+    "token_budget_spent",
     "unknown_context",
 ]
 
@@ -128,6 +130,22 @@ def out_of_pages(*, wanted: int, free: int, total: int) -> ContextError:
 def bad_bid(bid: float) -> ContextError:
     """A bid that is no amount of credits."""
     return ContextError("bad-bid", f"a bid of {bid} is not a number >= 0", remedy="Bid 0 or more.")
+
+
+def bad_token_budget(total: int) -> UsageError:
+    """A token budget that allows nothing."""
+    return UsageError(
+        "bad-token-budget", f"a token budget of {total}", remedy="Give at least one token, or no budget at all."
+    )
+
+
+def token_budget_spent(total: int) -> ProcessError:
+    """A program has put all the tokens into its contexts that it was given."""
+    return ProcessError(
+        "token-budget-spent",
+        f"the token budget of {total} is used up",
+        remedy="Launch the program with a larger budget, or let it read and generate less.",
+    )
 
 
 def empty_pass() -> RequestError:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from pie.scheduler.context import Context
 
-__all__ = ["Market", "Payer"]
+__all__ = ["DEFAULT_ENDOWMENT", "Market", "Payer"]
 
+DEFAULT_ENDOWMENT = 64
 _MICRO = 1_000_000
-_DEFAULT_ENDOWMENT = 64
 # Bids are made for many steps, so nobody needs to see every single price.
 _TICKS_PER_NOTICE = 5
 
@@ -52,6 +52,8 @@ class Market:
         """Start without owners."""
         self._wallets: dict[str, _Wallet] = {}
         self._num_joined = 0
+        self._brought = 0
+        self._taken = 0
         self._num_ticks = 0
         self._dividends: dict[str, int] = {}
         self._price = 0.0
@@ -60,19 +62,37 @@ class Market:
             True  # nothing changed since the last notice, so that steps with room for everybody cost nothing
         )
 
-    def join(self, owner: str) -> int:
-        """Give an owner a wallet if it has none; returns its seniority, which grows with the time of joining."""
+    def join(self, owner: str, *, endowment: int = DEFAULT_ENDOWMENT) -> int:
+        """Give an owner a wallet of so many credits if it has none.
+
+        Returns:
+            Its seniority, which grows with the time of joining.
+        """
         wallet = self._wallets.get(owner)
         if wallet is None:
             self._num_joined += 1
-            amount = _DEFAULT_ENDOWMENT * _MICRO
+            amount = endowment * _MICRO
+            self._brought += amount
             wallet = self._wallets[owner] = _Wallet(self._num_joined, amount, amount, amount)
         return wallet.seniority
 
     def leave(self, owner: str) -> None:
         """Take an owner's wallet away, with what is in it."""
-        self._wallets.pop(owner, None)
+        wallet = self._wallets.pop(owner, None)
+        if wallet is not None:
+            self._taken += wallet.balance
         self._dividends.pop(owner, None)
+
+    def check(self) -> None:
+        """Verify that all that owners brought is in their wallets, or was taken along by those who left.
+
+        Raises:
+            RuntimeError: credits appeared or vanished; this is a bug of the market.
+        """
+        if self.total + self._taken != self._brought:
+            raise RuntimeError(f"{self.total} in wallets and {self._taken} taken along are not {self._brought}")
+        if any(wallet.balance < 0 for wallet in self._wallets.values()):
+            raise RuntimeError("a wallet holds less than nothing")
 
     def balance(self, owner: str) -> float:
         """Credits of an owner, as last published; 0 if it has no wallet."""

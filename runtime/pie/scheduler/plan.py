@@ -68,6 +68,7 @@ class State:
         first_row: where the rotation over rows begins if not all fit one step.
         prefix_reuse: whether known prefixes are attached instead of computed.
         gate: the suspended context of highest standing that is waited for, if there are too few pages for it.
+        most_steps: steps that the rows may run until their token budgets are looked at; None without a limit.
     """
 
     rows: DecodeRows
@@ -79,6 +80,7 @@ class State:
     first_row: int
     prefix_reuse: bool
     gate: Context | None = None
+    most_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +190,8 @@ class _Draft:
         rows, step_s = self._state.rows, self._state.step_s
         if not num_rows or not step_s or rows.num_constrained or self._state.queue or self._state.reservations:
             return 1
-        steps = min(self._limits.max_run_steps, int(self._limits.run_s / step_s))
+        most = self._limits.max_run_steps if self._state.most_steps is None else self._state.most_steps
+        steps = min(most, self._limits.max_run_steps, int(self._limits.run_s / step_s))
         if rows.num_windowed:  # a run has no masks: it ends before a row that does not see everything
             steps = min(steps, int((rows.narrow_from[chosen] - rows.kv_index[chosen]).min()))
         return min(steps, int(rows.limit[chosen].max())) if steps > 1 else 1

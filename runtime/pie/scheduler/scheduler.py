@@ -14,10 +14,12 @@ from pathlib import Path
 
 from pie.forward import ContextId, DecodeRequest, Device, ForwardRequest, ForwardResult, TokenSink
 from pie.scheduler import faults
+from pie.scheduler.admission import Admission
+from pie.scheduler.budgets import TokenBudget
 from pie.scheduler.context import Context, ContextInfo
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.loop import StepLoop
-from pie.scheduler.market import Market
+from pie.scheduler.market import DEFAULT_ENDOWMENT, Market
 from pie.scheduler.pages import Ledger
 from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.plan import Limits
@@ -93,6 +95,7 @@ class Scheduler:
         self._stepper = Stepper(self._contexts, info, limits, prefix_reuse=prefix_reuse)
         self._snapshots = SnapshotStore(device, self._contexts, snapshot_dir, self._reserve)
         self._market = Market()
+        self._admission = Admission(num_pages=info.num_pages, wave=max_batch_rows)
         self._loop = StepLoop(
             device,
             self._contexts,
@@ -104,6 +107,35 @@ class Scheduler:
 
     def __repr__(self) -> str:
         return f"<Scheduler {len(self._contexts)} contexts, {self._stepper!r}, {self._contexts.pool!r}>"
+
+    # Owners --------------------------------------------------------------------------------------------------------
+
+    async def admit(self, owner: str, *, budget: TokenBudget | None = None, waits: bool = True) -> None:
+        """Let an owner in, which must be released; returns when there is room for it.
+
+        Its endowment in credits, and the share of the pages that it is expected to use, follow from its budget.
+
+        Args:
+            owner: a new one.
+            budget: tokens that it may put into its contexts; None is without a limit.
+            waits: whether it waits until there is room; not so where somebody waits for it who is in.
+        """
+        endowment = DEFAULT_ENDOWMENT if budget is None else max(1, -(-budget.left // self._info.page_size))
+        if waits:
+            await self._admission.enter(owner, endowment=endowment)
+        else:
+            self._admission.enter_now(owner, endowment=endowment)
+        self._market.join(owner, endowment=endowment)
+        if budget is not None:
+            self._stepper.budgets.give(owner, budget)
+
+    def release_owner(self, owner: str) -> None:
+        """End everything that belongs to an owner: contexts, and with them passes, decodes and reservations."""
+        for context in self._contexts.of_owner(owner):
+            self.destroy(context)
+        self._market.leave(owner)
+        self._stepper.budgets.forget(owner)
+        self._admission.leave(owner)
 
     # Contexts ------------------------------------------------------------------------------------------------------
 
@@ -126,12 +158,6 @@ class Scheduler:
         found = self._contexts.find(context)
         if found is not None:
             self._loop.destroy(found)
-
-    def release_owner(self, owner: str) -> None:
-        """End everything that belongs to an owner: contexts, and with them passes, decodes and reservations."""
-        for context in self._contexts.of_owner(owner):
-            self.destroy(context)
-        self._market.leave(owner)
 
     def describe(self, context: ContextId) -> ContextInfo:
         """Count a context's pages and tokens.
@@ -337,9 +363,11 @@ class Scheduler:
         Raises:
             RequestError: the request is not well formed; the future raises it if a readout or the device failed.
             ContextError: `unknown-context`; the future raises `no-room`, `out-of-pages`, `context-destroyed`.
+            ProcessError: `token-budget-spent`, here or by the future.
         """
         check_forward(request, self._info)
         context = self._contexts.get(request.context)
+        self._stepper.budgets.check(context.owner or "")
         future: asyncio.Future[ForwardResult] = asyncio.get_running_loop().create_future()
         item = Pass(context, request, sequence=self._loop.ticket(), future=future)
         self._stepper.submit(item)
@@ -361,9 +389,11 @@ class Scheduler:
         Raises:
             RequestError: the request is not well formed.
             ContextError: `unknown-context`.
+            ProcessError: `token-budget-spent`; the sink hears of it if it is spent later.
         """
         check_decode(request, self._info)
         context = self._contexts.get(request.context)
+        self._stepper.budgets.check(context.owner or "")
         sequence = self._loop.ticket()
         if request.adapter is not None:
             self._contexts.keep_adapter(context, request.adapter.number)
@@ -388,13 +418,14 @@ class Scheduler:
         return self._stepper.stats
 
     def check(self) -> None:
-        """Verify every invariant of pages and contexts.
+        """Verify every invariant of pages, contexts and credits.
 
         Raises:
             RuntimeError: something does not add up; this is a bug of the scheduler.
         """
         self._contexts.check(borrowed=self._stepper.borrowed_pages())
         self._stepper.residency.suspension.check()
+        self._market.check()
 
     async def run(self) -> None:
         """Run steps until cancelled; what waits then fails with `shutting-down`."""

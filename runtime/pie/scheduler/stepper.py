@@ -16,6 +16,7 @@ from pie.errors import PieError
 from pie.forward import Batch, ContextId, DeviceInfo, ForwardResult, LogitMask, PageId, StepResult
 from pie.scheduler import faults
 from pie.scheduler.batch import Chunk, Reading, assemble, pages_walked, read_slots
+from pie.scheduler.budgets import Budgets
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.decoding import Decoding, Note
@@ -51,6 +52,7 @@ class Stepper:
         self.contexts = contexts
         self.stats = Stats()
         self.reservations = Reservations()
+        self.budgets = Budgets()
         self._limits = limits
         self._prefix_reuse = prefix_reuse
         self._rows = DecodeRows(
@@ -190,6 +192,7 @@ class Stepper:
             first_row=self._first_row,
             prefix_reuse=self._prefix_reuse,
             gate=self._gate() if self.residency.is_waited_for else None,
+            most_steps=self.budgets.most_steps(decode.context.owner or "" for decode in self._rows.decodes),
         )
         return plan(state, self._limits)
 
@@ -221,6 +224,8 @@ class Stepper:
         """Take the device's answer to the step in flight, which took so long."""
         self._flight = None
         self._count(flight, result, seconds)
+        if self.budgets:
+            self._charge_rows(flight, result)
         if flight.plan.num_rows:
             ended, drafting = self._decoding.deliver(flight.plan.rows, result)
             for decode in ended:
@@ -236,6 +241,8 @@ class Stepper:
             elif not item.over and not item.remaining:
                 self._complete(item)
         self._land(flight)
+        for owner, error in self.budgets.refusals():
+            self._stop_passes(owner, error)
 
     def fail(self, flight: Flight, error: PieError) -> None:
         """Take the device's failure: everything that was part of the step fails, nothing of it stays in KV."""
@@ -335,6 +342,19 @@ class Stepper:
             self.stats.time_step(seconds / steps)
         self._first_row = (self._first_row + num_rows) % max(1, self._rows.count)
 
+    def _charge_rows(self, flight: Flight, result: StepResult) -> None:
+        """Charge the decodes of a step for the tokens that it put into their contexts, one for each it drew."""
+        for decode, count in zip(self._flying_decodes(flight), result.num_tokens.tolist(), strict=False):
+            if not decode.over:
+                self.budgets.charge(decode.context.owner or "", count)
+
+    def _stop_passes(self, owner: str, error: PieError) -> None:
+        """Fail what an owner has asked for and may not begin any more; what is half done goes on to its end."""
+        for context_id in self.contexts.of_owner(owner):
+            for item in list(self._lines.get(context_id, ()))[::-1]:
+                if not item.replay and not (item.started and item.remaining):
+                    self.abandon(item, error)
+
     def _complete(self, item: Pass) -> None:
         if item.replay:
             self.stats.replayed_tokens += item.num_tokens
@@ -348,6 +368,7 @@ class Stepper:
         slots = tuple(slot for slot in item.slots if slot is not None)
         if item.decode is None:
             item.over = True
+            self.budgets.charge(item.owner, item.num_tokens)
             if item.future is not None and not item.future.done():
                 item.future.set_result(ForwardResult(slots))
             self._end(item)
@@ -356,6 +377,7 @@ class Stepper:
             self._speculation.take(item)
         else:
             self._decoding.join(item.decode, slots[0].tokens[0])
+        self.budgets.charge(item.owner, item.context.num_tokens - item.base)
         self._resume(item)
 
     def _resume(self, item: Pass) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from pie.errors import PieError, RequestError
+from pie.scheduler.budgets import TokenBudget
 from pie.server.outbox import Outbox
 from pie.server.processes import Denied
 from pie.server.programs import read_input
@@ -105,15 +107,15 @@ class Commands:
     async def _launch(self, command: Launches) -> str:
         inputs = [command.input] if isinstance(command, LaunchProcess) else command.inputs
         captured = not isinstance(command, RunProcesses) and command.capture_outputs
-        _check_launch(command, len(inputs))
+        budgets = _checked_budgets(command, len(inputs))
         self._service.check_open()
         stored, loaded = await self._service.programs.find(command.inferlet)
         for text in inputs:
             read_input(stored, text)
         identifier = f"{stored.name}@{stored.version}"
         reader = self._outbox if captured else None
-        processes = self._service.processes
-        ids = [processes.launch(loaded, identifier, text, owner=self._user, reader=reader) for text in inputs]
+        launch = partial(self._service.processes.launch, loaded, identifier, owner=self._user, reader=reader)
+        ids = [launch(text, budget=budget) for text, budget in zip(inputs, budgets, strict=True)]
         match command:
             case LaunchProcess():
                 return ids[0] if captured else ""
@@ -151,7 +153,8 @@ class Commands:
         return json.dumps(model_status(self._service.runtime.model))
 
 
-def _check_launch(command: Launches, num_inputs: int) -> None:
+def _checked_budgets(command: Launches, num_inputs: int) -> list[TokenBudget | None]:
+    """The token budget of each input, if what is asked for can be launched."""
     if num_inputs > MAX_LAUNCHES:
         raise RequestError(
             "too-many-launches",
@@ -161,8 +164,7 @@ def _check_launch(command: Launches, num_inputs: int) -> None:
     budgets = [command.token_budget] if isinstance(command, LaunchProcess) else command.token_budgets
     if budgets is not None and len(budgets) != num_inputs:
         raise Denied(f"token_budgets length {len(budgets)} does not match inputs length {num_inputs}")
-    if any(budget is not None for budget in budgets or ()):
-        raise RequestError("not-offered", "this server has no token budgets", remedy="Launch without a token budget.")
+    return [None if budget is None else TokenBudget(budget) for budget in budgets or [None] * num_inputs]
 
 
 def _fitting(result: str) -> str:

@@ -18,6 +18,7 @@ from pie.host.mailbox import Mailbox
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.runtime import Client, Runtime
+from pie.scheduler.budgets import TokenBudget
 from pie.server.outbox import Outbox
 from pie.server.transcript import MAX_TEXT_BYTES, Transcript
 
@@ -78,7 +79,14 @@ class ProcessTable:
         return len(self._entries) - len(self._ended)
 
     def launch(
-        self, program: LoadedProgram, identifier: str, input_json: str, *, owner: str, reader: Outbox | None
+        self,
+        program: LoadedProgram,
+        identifier: str,
+        input_json: str,
+        *,
+        owner: str,
+        reader: Outbox | None,
+        budget: TokenBudget | None = None,
     ) -> str:
         """Start a process.
 
@@ -88,13 +96,15 @@ class ProcessTable:
             input_json: its input.
             owner: the user.
             reader: hears it from the beginning; None lets nobody hear it before it is attached to.
+            budget: the tokens that it may put into contexts; None is without a limit.
 
         Returns:
             Its id.
         """
         process_id = str(uuid.uuid4())
         transcript = Transcript(process_id, captured=reader is not None)
-        process = self._runtime.launch_for(Client(process_id, owner, Mailbox(transcript.hear)), program, input_json)
+        client = Client(process_id, owner, Mailbox(transcript.hear))
+        process = self._runtime.launch_for(client, program, input_json, budget=budget)
         entry = Entry(owner, identifier, input_json, process, transcript, self._clock())
         self._entries[process_id] = entry
         if reader is not None:
