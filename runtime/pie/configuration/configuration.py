@@ -122,7 +122,7 @@ def read_configuration_file(path: Path) -> tuple[dict[str, Value], tuple[McpServ
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, ()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _unreadable(path, f"it is not TOML: {error}") from None
