@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from pie.build.manifest import Manifest, Package, Parameter, check_input, find_manifest, read_manifest
+from pie.build.manifest import (
+    Manifest,
+    Package,
+    Parameter,
+    check_input,
+    find_manifest,
+    parse_manifest,
+    read_manifest,
+)
 from pie.errors import ProgramError, UsageError
 
 WHOLE = """
@@ -53,7 +61,18 @@ def test_a_manifest_is_read_whole(tmp_path: Path) -> None:
         ("[package]\nname = 'a'\n[parameters.x]\ntype = 'integer'", "in [parameters.x.type]", "Mend the entry."),
         ("[package]\nversion = '1'", "missing required field `name` in [package]", "Mend the entry."),
         ("[package]\nname = 5", "Expected `str`, got `int` in [package.name]", "Mend the entry."),
+        (
+            "[package]\nname = 'a'\n[dependecies]",
+            "the file has no key dependecies",
+            "Did you mean dependencies?",
+        ),
+        (
+            "[package]\nname = 'a'\n[dependencies]\nb = 1",
+            "got `int` in [dependencies",
+            "Mend the entry.",
+        ),
         ("[package\n", "is not TOML", "Mend the line."),
+        ("a = " + "[" * 10_000, "is not TOML", "Mend the line."),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_what_to_mend(tmp_path: Path, text: str, cause: str, remedy: str) -> None:
@@ -62,6 +81,43 @@ def test_a_wrong_manifest_is_refused_with_what_to_mend(tmp_path: Path, text: str
     assert caught.value.code == "bad-manifest"
     assert cause in caught.value.cause
     assert remedy in caught.value.remedy
+
+
+UPSTREAM = """
+[package]
+name = "text-completion"
+version = "0.1.0"
+description = "Complete a text"
+authors = ["A <a@example.org>"]
+repository = "https://example.org/a"
+readme = "README.md"
+
+[runtime]
+core = "^0.2.0"
+mcp = "^0.2.0"
+
+[parameters]
+prompt = { type = "string", optional = false, description = "What to complete" }
+temperature = { type = "float", optional = true }
+
+[dependencies]
+sampling = "0.1.0"
+"""
+
+
+def test_a_manifest_of_pie_0_4_is_read_whole(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, UPSTREAM))
+    assert manifest.runtime == {"core": "^0.2.0", "mcp": "^0.2.0"}
+    assert manifest.dependencies == {"sampling": "0.1.0"}
+    assert manifest.parameters["temperature"] == Parameter("float", optional=True)
+    assert parse_manifest(UPSTREAM, "here") == manifest
+
+
+def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Pie.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(ProgramError) as caught:
+        read_manifest(tmp_path / "Pie.toml")
+    assert caught.value.code == "bad-manifest"
 
 
 def test_a_manifest_is_found_beside_the_code_or_above_its_language_folder(tmp_path: Path) -> None:
@@ -111,6 +167,8 @@ def test_an_input_that_fits_passes(value: Any) -> None:
         ({"text": "a", "flag": 1}, "flag is int, not bool", ""),
         ({"text": None}, "text is null, not string", ""),
         ([1], "the input is no object but list", ""),
+        ({"text": "a", "_positional": ["b", 5]}, "'b 5' stands without a --name in front of it", ""),
+        ({"text": "a", "_positional": 5}, "5 stands without a --name in front of it", ""),
     ],
 )
 def test_an_input_that_does_not_fit_is_refused_by_name(value: Any, cause: str, remedy: str) -> None:

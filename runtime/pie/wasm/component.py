@@ -10,6 +10,7 @@ from wasmtime.component import Component
 
 from pie.errors import ProgramError
 from pie.wasm.codec import Signature
+from pie.wasm.externs import Externs, exports_of
 from pie.wasm.guest import Guest
 from pie.wasm.imports import Imports
 from pie.wasm.library import address_of, component_types
@@ -53,14 +54,14 @@ class Program:
     """
 
     def __init__(self, engine: WasmEngine, native: Any, component: Component, imports: Imports) -> None:
-        """Link a component; raises ProgramError(`missing-import`, `unsupported-type`)."""
+        """Link a component; raises ProgramError(`missing-import`, `unsupported-type`, `program-too-large`)."""
         self.engine = engine
         self._component = component
         self._native = native
         self._linked = link(native, component, imports, engine.guests)
         self.component_address = address_of(component)
         self.linker_address = address_of(self._linked.linker)
-        self._function_types = dict(_functions(component.type.exports(native), native))
+        self._function_types = dict(_functions(exports_of(component, native)))
         self._exports: dict[tuple[str, ...], Export] = {}
         self._indexes: list[Any] = []
 
@@ -122,13 +123,10 @@ class Program:
         return Export(path, Signature(function_type, self._linked.compiler), address_of(index))
 
 
-def _functions(externs: Any, native: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, extern in externs.items():
-        item = extern.ty
+def _functions(externs: Externs) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, (item, inner) in externs.items():
         if isinstance(item, component_types.FuncType):
             yield (name,), item
-        elif isinstance(item, component_types.ComponentInstanceType):
-            for inner, inner_extern in item.exports(native).items():
-                inner_item = inner_extern.ty
-                if isinstance(inner_item, component_types.FuncType):
-                    yield (name, inner), inner_item
+        for inner_name, inner_item in inner.items():
+            if isinstance(inner_item, component_types.FuncType):
+                yield (name, inner_name), inner_item

@@ -16,6 +16,7 @@ from wasmtime.component import Component, Linker, ResourceType
 
 from pie.errors import ProgramError
 from pie.wasm.codec import ResourceKind, Signature, TypeCompiler
+from pie.wasm.externs import imports_of
 from pie.wasm.hostcalls import Caller, HostCalls
 from pie.wasm.imports import HostFunction, Imports
 from pie.wasm.library import (
@@ -57,7 +58,7 @@ def link(native: Any, component: Component, imports: Imports, callers: Mapping[i
         callers: the engine's open guests.
 
     Raises:
-        ProgramError: `missing-import` names everything that the host does not offer.
+        ProgramError: `missing-import` names everything that the host does not offer; `program-too-large`.
     """
     wanted = _Wanted(native, component, imports)
     wanted.require_all()
@@ -85,17 +86,15 @@ class _Wanted:
         self.resources: dict[str, dict[str, ResourceKind]] = {}
         self._owned: list[tuple[Any, ResourceKind]] = []
         self._unowned: list[tuple[str, str, Any]] = []
-        for name, extern in component.type.imports(native).items():
-            item = extern.ty
+        for name, (item, inner) in imports_of(component, native).items():
             if isinstance(item, component_types.FuncType):
                 self.functions.setdefault("", {})[name] = item
             elif isinstance(item, component_types.ComponentInstanceType):
-                self._add_interface(name, item.exports(native))
+                self._add_interface(name, inner)
 
     def _add_interface(self, interface: str, externs: Mapping[str, Any]) -> None:
         functions = self.functions.setdefault(interface, {})
-        for name, extern in externs.items():
-            item = extern.ty
+        for name, item in externs.items():
             if isinstance(item, component_types.FuncType):
                 functions[name] = item
             elif isinstance(item, ResourceType):

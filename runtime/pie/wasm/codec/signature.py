@@ -15,8 +15,8 @@ from pie.wasm.library import component_types as types
 
 __all__ = ["MAX_TYPE_PARTS", "Signature", "TypeCompiler"]
 
-MAX_TYPE_PARTS = 50_000
-"""Of all functions of a component; our whole contract has some thousand. A few bytes can name a type of a million."""
+MAX_TYPE_PARTS = 10_000
+"""Of all functions of a component; our whole contract has some 1300. A few bytes can name a type of a million."""
 
 
 class TypeCompiler:
