@@ -24,7 +24,7 @@ from pie.egress.client import HttpClient
 from pie.egress.hosts import AllowedHosts, parse_allowed_host
 from pie.engine.device_thread import DeviceThread
 from pie.engine.engine import Engine
-from pie.errors import ProcessError, UsageError
+from pie.errors import PieError, ProcessError, UsageError
 from pie.host.adapter_registry import AdapterRegistry
 from pie.host.adapter_store import AdapterStore
 from pie.host.imports import all_imports
@@ -43,8 +43,10 @@ from pie.text.grammar import GrammarCompiler
 from pie.text.template import ChatTemplate
 from pie.text.tokenizer import Tokenizer
 from pie.wasm.engine import WasmEngine
+from pie.wasm.wasi.http import HttpExchange
+from pie.wasm.wasi.http_messages import HttpRequest, HttpResponse
 
-__all__ = ["Client", "Runtime"]
+__all__ = ["Answer", "Client", "Runtime"]
 
 # How long Python code on the event loop may keep the device thread from handing over a finished step.
 SWITCH_INTERVAL_S = 0.0005
@@ -64,6 +66,14 @@ class Client:
     process_id: str
     username: str
     mailbox: Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that has begun, and the process that makes it; whoever stops reading terminates the process."""
+
+    process: Process
+    response: HttpResponse
 
 
 class Runtime:
@@ -192,6 +202,27 @@ class Runtime:
         seed = secrets.randbits(64) if seed is None else seed & 0xFFFFFFFFFFFFFFFF
         return self._start(program, input_json, seed, children, client)
 
+    async def answer(self, client: Client, program: LoadedProgram, request: HttpRequest) -> Answer:
+        """Let a program answer an HTTP request, in a process of its own; returns when the response begins.
+
+        Raises:
+            ProcessError: `no-handler`; `no-response` if the program gave none.
+            PieError: why the process ended before it answered.
+        """
+        limits = self._settings.limits
+        children = Children(self._starter, Family(limits.children, limits.child_depth), username=client.username)
+        client.mailbox.close()  # what it has to say, the request says
+        exchange = HttpExchange(request)
+        process = self._start(program, exchange, secrets.randbits(64), children, client)
+        try:
+            return Answer(process, await exchange.response())
+        except asyncio.CancelledError:
+            process.terminate()
+            raise
+        except PieError:
+            await process.outcome()  # if it failed, that says more
+            raise
+
     async def _load_child(self, path: Path) -> LoadedProgram:
         return await self.programs.load(path)
 
@@ -200,7 +231,9 @@ class Runtime:
         mailbox.close()  # a child has no client
         return self._start(program, input_json, seed, children, Client(str(uuid.uuid4()), children.username, mailbox))
 
-    def _start(self, program: LoadedProgram, input_json: str, seed: int, children: Children, client: Client) -> Process:
+    def _start(
+        self, program: LoadedProgram, given: str | HttpExchange, seed: int, children: Children, client: Client
+    ) -> Process:
         state = HostState(
             process_id=client.process_id,
             username=client.username,
@@ -215,7 +248,13 @@ class Runtime:
         )
         process = Process(program, state, limits=self._settings.limits)
         self._processes.add(process)
-        process.start(input_json, on_end=lambda: self._processes.discard(process))
+
+        def ended() -> None:
+            self._processes.discard(process)
+            if isinstance(given, HttpExchange):
+                given.end()
+
+        process.start(given, on_end=ended)
         return process
 
 

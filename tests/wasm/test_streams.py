@@ -10,8 +10,8 @@ from pie.wasm.wasi.streams import (
     CHUNK_BYTES,
     PERMIT_BYTES,
     BytesInput,
-    Input,
     OutputStream,
+    ReadyInput,
     StreamError,
     StreamFailure,
     _blocking_flush,
@@ -26,7 +26,7 @@ def code_of(error: Err) -> str:
 
 
 def test_input_ends_with_closed() -> None:
-    stream = Input(BytesInput(b"abcdef"))
+    stream = ReadyInput(BytesInput(b"abcdef"))
     assert stream.read(4) == b"abcd"
     assert stream.read(0) == b""
     assert stream.read(4) == b"ef"
@@ -36,7 +36,7 @@ def test_input_ends_with_closed() -> None:
 
 
 def test_no_call_carries_more_than_a_chunk() -> None:
-    assert len(Input(BytesInput(bytes(CHUNK_BYTES * 2))).read(1 << 40)) == CHUNK_BYTES
+    assert len(ReadyInput(BytesInput(bytes(CHUNK_BYTES * 2))).read(1 << 40)) == CHUNK_BYTES
 
 
 def test_output_to_a_plain_function_never_waits() -> None:

@@ -22,6 +22,7 @@ from pie.wasm.guest import Guest
 from pie.wasm.limits import Limits
 from pie.wasm.values import Err
 from pie.wasm.wasi import WasiEnvironment
+from pie.wasm.wasi.http import HttpExchange
 
 __all__ = ["Process", "ProgramFailed"]
 
@@ -72,9 +73,14 @@ class Process:
         """Unique in this runtime."""
         return self.state.process_id
 
-    def start(self, input_json: str, *, on_end: Callable[[], None]) -> None:
-        """Begin to run the program with its input; `on_end` is called when it is over, however it ended."""
-        self._task = asyncio.get_running_loop().create_task(self._run(input_json), name=self.process_id)
+    def start(self, given: str | HttpExchange, *, on_end: Callable[[], None]) -> None:
+        """Begin to run the program.
+
+        Args:
+            given: its input as JSON text; or a request, for a program that answers HTTP.
+            on_end: called when it is over, however it ended.
+        """
+        self._task = asyncio.get_running_loop().create_task(self._run(given), name=self.process_id)
         self._task.add_done_callback(_retrieve)
         self._task.add_done_callback(lambda _task: on_end())
 
@@ -106,10 +112,10 @@ class Process:
             self._reason = self._reason or reason
             self._task.cancel()
 
-    async def _run(self, input_json: str) -> str:
+    async def _run(self, given: str | HttpExchange) -> str:
         try:
             await self.state.enter()
-            answer = await self._call(input_json)
+            answer = await self._call(given)
         except BaseException:
             self.state.children.end()
             raise
@@ -118,16 +124,35 @@ class Process:
         self.program.keep_code(self.state.source)
         return answer
 
-    async def _call(self, input_json: str) -> str:
+    async def _call(self, given: str | HttpExchange) -> str:
         with ExitStack() as scratch:
             guest = await self._instantiate(lambda: _make_folder(scratch))
             try:
-                answer = await guest.call((self.program.export, "run"), input_json)
+                return await (self._run_main(guest, given) if isinstance(given, str) else self._handle(guest, given))
             finally:
                 guest.close()
+
+    async def _run_main(self, guest: Guest, input_json: str) -> str:
+        if not self.program.export:
+            raise ProcessError(
+                "no-main",
+                f"{self.program.name} only answers HTTP requests",
+                remedy="Serve it with `pie serve`, as docs/serving.md tells.",
+            )
+        answer = await guest.call((self.program.export, "run"), input_json)
         if isinstance(answer, Err):
             raise ProgramFailed(str(answer.payload))
         return str(answer.payload)
+
+    async def _handle(self, guest: Guest, exchange: HttpExchange) -> str:
+        if not self.program.handler:
+            raise ProcessError(
+                "no-handler",
+                f"{self.program.name} does not answer HTTP requests",
+                remedy="Give it a function `handle(request)`, or launch it instead.",
+            )
+        await guest.call((self.program.handler, "handle"), exchange.request, exchange.outparam)
+        return "null"
 
     async def _instantiate(self, scratch: Callable[[], Path]) -> Guest:
         mailbox = self.state.mailbox

@@ -33,6 +33,7 @@ MAX_LOADED = 64
 """Programs that are kept ready, beside those that run."""
 
 RUN_EXPORT = re.compile(r"pie:[a-z0-9-]+/run(@.*)?")
+HANDLER_EXPORT = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
 Progress = Callable[[str], None]
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class LoadedProgram:
     Attributes:
         name: for people.
         component: compiled and linked.
-        export: the interface that holds `run`.
+        export: the interface that holds `run`; empty if it only answers HTTP requests.
+        handler: the interface that holds `handle`, if it answers HTTP requests; else empty.
         source: the program text as JSON without compiled code; None for a component of its own.
         code: module name -> compiled code that the runner made of `source` in an earlier run.
     """
@@ -52,6 +54,7 @@ class LoadedProgram:
     name: str
     component: Program
     export: str
+    handler: str = ""
     source: str | None = None
     code: dict[str, str] = field(default_factory=dict)
 
@@ -117,7 +120,7 @@ class Programs:
         program = self._recall(key)
         if program is None:
             component = await self._open(path, name, progress)
-            program = self._keep(key, LoadedProgram(name, component, _entry(component, name)))
+            program = self._keep(key, _describe(component, name))
         return program
 
     async def _load_source(self, path: Path, name: str | None, progress: Progress) -> LoadedProgram:
@@ -127,7 +130,7 @@ class Programs:
         program = self._recall(key)
         if program is None:
             runner = await self.runner(progress, language)
-            program = self._keep(key, LoadedProgram(name, runner, "pie:runner/run", text))
+            program = self._keep(key, LoadedProgram(name, runner, "pie:runner/run", source=text))
         return program
 
     def _recall(self, key: Hashable) -> LoadedProgram | None:
@@ -167,16 +170,16 @@ class Programs:
         return await self._engine.open(path, self._imports, starting=lambda: progress(f"Compiling {name}"))
 
 
-def _entry(component: Program, name: str) -> str:
-    """The interface that holds `run`."""
-    entries = [export for export, *rest in component.exports if rest == ["run"] and RUN_EXPORT.fullmatch(export)]
-    if not entries:
+def _describe(component: Program, name: str) -> LoadedProgram:
+    run = _find_export(component, "run", RUN_EXPORT)
+    handler = _find_export(component, "handle", HANDLER_EXPORT)
+    if not run and not handler:
         raise ProgramError(
             "no-entry",
-            f"{name} exports no pie:<name>/run",
+            f"{name} exports neither pie:<name>/run nor wasi:http/incoming-handler",
             remedy="Build it with `pie build`, which adds the export.",
         )
-    return entries[0]
+    return LoadedProgram(name, component, run, handler)
 
 
 def _state(path: Path) -> Hashable:
@@ -197,6 +200,11 @@ def _read(path: Path) -> bytes:
 
 def _unreadable(path: Path, error: OSError) -> ProgramError:
     return ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.")
+
+
+def _find_export(component: Program, function: str, interface: re.Pattern[str]) -> str:
+    """The exported interface that has the function; empty if there is none."""
+    return next((name for name, *rest in component.exports if rest == [function] and interface.fullmatch(name)), "")
 
 
 async def _in_thread(work: Callable[..., T], *arguments: Any, **options: Any) -> T:

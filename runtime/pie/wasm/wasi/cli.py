@@ -7,7 +7,7 @@ from typing import Any
 from pie.wasm.errors import GuestExit
 from pie.wasm.imports import Imports
 from pie.wasm.values import Ok
-from pie.wasm.wasi.streams import BytesInput, Input, OutputStream
+from pie.wasm.wasi.streams import BytesInput, OutputStream, ReadyInput
 
 __all__ = ["define"]
 
@@ -36,7 +36,7 @@ def define(imports: Imports) -> None:
     function("wasi:cli/environment", "initial-cwd", lambda _guest: None)
     function("wasi:cli/exit", "exit", _exit)
     function("wasi:cli/exit", "exit-with-code", _exit_with_code)
-    function("wasi:cli/stdin", "get-stdin", lambda guest: Input(BytesInput(guest.wasi.stdin)))
+    function("wasi:cli/stdin", "get-stdin", lambda guest: ReadyInput(BytesInput(guest.wasi.stdin)))
     function("wasi:cli/stdout", "get-stdout", lambda guest: OutputStream(guest.wasi.stdout, guest.writes))
     function("wasi:cli/stderr", "get-stderr", lambda guest: OutputStream(guest.wasi.stderr, guest.writes))
     imports.resource("wasi:cli/terminal-input", "terminal-input", TerminalInput)

@@ -15,7 +15,7 @@ from pie.wasm.imports import Imports
 from pie.wasm.values import Err, Variant
 from pie.wasm.wasi.clocks import datetime
 from pie.wasm.wasi.scratch import OpenFile, Scratch
-from pie.wasm.wasi.streams import CHUNK_BYTES, Input, OutputStream, StreamError, StreamFailure
+from pie.wasm.wasi.streams import CHUNK_BYTES, OutputStream, ReadyInput, StreamError, StreamFailure
 
 __all__ = ["SCRATCH", "define", "scratch_of"]
 
@@ -109,7 +109,7 @@ class _Source:
         return data
 
 
-class _FileInput(Input):
+class _FileInput(ReadyInput):
     """An input stream on a file."""
 
     def __init__(self, file: OpenFile, offset: int) -> None:

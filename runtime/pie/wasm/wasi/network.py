@@ -1,11 +1,11 @@
-"""wasi:sockets and wasi:http for the linker: programs import them, used or not. All of it is refused."""
+"""wasi:sockets for the linker: programs import it, used or not. All of it is refused."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pie.wasm.imports import Imports
-from pie.wasm.values import Err, Variant
+from pie.wasm.values import Err
 
 __all__ = ["define"]
 
@@ -15,19 +15,6 @@ _SOCKET_TYPES = {
     "wasi:sockets/udp": ("udp-socket", "incoming-datagram-stream", "outgoing-datagram-stream"),
     "wasi:sockets/ip-name-lookup": ("resolve-address-stream",),
 }
-_HTTP_TYPES = (
-    "fields",
-    "incoming-request",
-    "outgoing-request",
-    "request-options",
-    "response-outparam",
-    "incoming-response",
-    "incoming-body",
-    "future-trailers",
-    "outgoing-response",
-    "outgoing-body",
-    "future-incoming-response",
-)
 
 
 class Network:
@@ -35,19 +22,15 @@ class Network:
 
 
 class Refused:
-    """A socket or an HTTP object; a guest never gets one."""
+    """A socket; a guest never gets one."""
 
 
 def _access_denied(_guest: Any, *_arguments: Any) -> None:
     raise Err("access-denied")
 
 
-def _http_denied(_guest: Any, *_arguments: Any) -> None:
-    raise Err(Variant("HTTP-request-denied"))
-
-
 def define(imports: Imports) -> None:
-    """Offer wasi:sockets and wasi:http, closed."""
+    """Offer wasi:sockets, closed."""
     for interface, names in _SOCKET_TYPES.items():
         imports.stub(interface, "sockets are not available to programs")
         for name in names:
@@ -56,7 +39,3 @@ def define(imports: Imports) -> None:
     for protocol in ("tcp", "udp"):
         imports.function(f"wasi:sockets/{protocol}-create-socket", f"create-{protocol}-socket", _access_denied)
     imports.function("wasi:sockets/ip-name-lookup", "resolve-addresses", _access_denied)
-    imports.stub("wasi:http/types", "outgoing HTTP through wasi:http is not available to programs")
-    for name in _HTTP_TYPES:
-        imports.resource("wasi:http/types", name, Refused)
-    imports.function("wasi:http/outgoing-handler", "handle", _http_denied)

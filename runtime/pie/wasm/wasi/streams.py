@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from pie.wasm.imports import Imports
@@ -15,8 +16,10 @@ __all__ = [
     "CHUNK_BYTES",
     "PERMIT_BYTES",
     "BytesInput",
+    "Input",
     "InputStream",
     "OutputStream",
+    "ReadyInput",
     "StreamError",
     "StreamFailure",
     "define",
@@ -80,8 +83,30 @@ class BytesInput:
         return chunk
 
 
-class Input:
+class Input(ABC):
     """wasi:io/streams.input-stream."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def read(self, size: int) -> bytes:
+        """What is there by now, up to `size` bytes; raises Err(closed) at the end."""
+
+    @abstractmethod
+    def blocking_read(self, size: int) -> Any:
+        """As `read`, or an awaitable of it, once there is something."""
+
+    @abstractmethod
+    def subscribe(self) -> Pollable:
+        """Ready when there is something to read."""
+
+    def error(self, failure: StreamFailure) -> StreamError:
+        """What a guest is told of a failure."""
+        return StreamError(failure)
+
+
+class ReadyInput(Input):
+    """An input stream whose content is there already."""
 
     __slots__ = ("_source",)
 
@@ -95,6 +120,14 @@ class Input:
         if not chunk and size:
             raise Err(Variant("closed"))
         return chunk
+
+    def blocking_read(self, size: int) -> bytes:
+        """As `read`."""
+        return self.read(size)
+
+    def subscribe(self) -> Pollable:
+        """Ready."""
+        return Pollable()
 
 
 class OutputStream:
@@ -211,9 +244,15 @@ def _blocking_flush(guest: Any, stream: OutputStream) -> Any:
     return _flush(guest, stream) if stream.busy is None else stream.flush()
 
 
+async def _skip(stream: Input, size: int) -> int:
+    chunk = stream.blocking_read(size)
+    return len(await chunk if isinstance(chunk, Awaitable) else chunk)
+
+
 async def _splice(stream: OutputStream, source: Input, size: int) -> int:
     await stream.flush()
-    data = source.read(min(size, stream.permit()))
+    chunk = source.blocking_read(min(size, stream.permit()))
+    data = await chunk if isinstance(chunk, Awaitable) else chunk
     stream.write(data)
     return len(data)
 
@@ -223,10 +262,11 @@ def _define_input(imports: Imports) -> None:
         imports.function(_STREAMS, f"[method]input-stream.{name}", call)
 
     imports.resource(_STREAMS, "input-stream", Input)
-    for prefix in ("", "blocking-"):
-        method(f"{prefix}read", lambda _guest, stream, size: stream.read(size))
-        method(f"{prefix}skip", lambda _guest, stream, size: len(stream.read(size)))
-    method("subscribe", lambda _guest, _stream: Pollable())
+    method("read", lambda _guest, stream, size: stream.read(size))
+    method("skip", lambda _guest, stream, size: len(stream.read(size)))
+    method("blocking-read", lambda _guest, stream, size: stream.blocking_read(size))
+    method("blocking-skip", lambda _guest, stream, size: _skip(stream, size))
+    method("subscribe", lambda _guest, stream: stream.subscribe())
 
 
 def _define_output(imports: Imports) -> None:
