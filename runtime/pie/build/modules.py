@@ -19,6 +19,7 @@ __all__ = [
     "Language",
     "Module",
     "collect_modules",
+    "defines",
     "entry_file",
     "language_of",
 ]
@@ -103,6 +104,26 @@ def collect_modules(path: Path) -> list[Module]:
                 remedy="Give the main.py instead of the folder, or move what the program does not need.",
             )
     return modules
+
+
+def defines(text: str, name: str) -> bool:
+    """Whether Python source has a function, an assignment or an import of this name at its top level.
+
+    Raises:
+        SyntaxError: it cannot be parsed.
+    """
+    return any(_binds(node, name) for node in ast.parse(text).body)
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    match node:
+        case ast.AsyncFunctionDef() | ast.FunctionDef():
+            return node.name == name
+        case ast.Assign():
+            return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+        case ast.ImportFrom() | ast.Import():
+            return any((alias.asname or alias.name) == name for alias in node.names)
+    return False
 
 
 def _read(file: Path, root: Path) -> Module:

@@ -13,10 +13,10 @@ from pie.build.componentize import componentize
 from pie.build.javascript import bundle_program, componentize_javascript
 from pie.build.javascript_tools import find_tools
 from pie.build.manifest import find_manifest
-from pie.build.modules import Module, collect_modules, entry_file, language_of
+from pie.build.modules import Module, collect_modules, defines, entry_file, language_of
 from pie.build.runner import copy_python
 from pie.build.sources import Sources, find_sources
-from pie.build.world import check_name, write_world
+from pie.build.world import HANDLER_INTERFACE, check_name, write_world
 from pie.errors import ProgramError
 
 __all__ = ["build_program", "collect_source"]
@@ -80,7 +80,8 @@ def build_program(
     work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pie-program-", dir=work_dir) as scratch:
         sources = find_sources()
-        wit = write_world(Path(scratch) / "wit", sources, name=name)
+        exports = [HANDLER_INTERFACE] if _answers_requests(entry, program) else []
+        wit = write_world(Path(scratch) / "wit", sources, name=name, exports=exports)
         built = Path(scratch) / "program.wasm"
         if language_of(entry) == "javascript":
             tools = find_tools(sources, tools_dir)
@@ -88,6 +89,17 @@ def build_program(
         else:
             _build_python(wit, sources, program, built)
         _place(built, output)
+
+
+def _answers_requests(entry: Path, program: str) -> bool:
+    """Whether a program has a function `handle`."""
+    if language_of(entry) == "javascript":
+        return False
+    collected = json.loads(program)
+    try:
+        return defines(collected["files"][collected["entry"]][1], "handle")
+    except SyntaxError:
+        return False  # the build tells, with file and line
 
 
 def _as_json(modules: list[Module]) -> str:

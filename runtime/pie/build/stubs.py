@@ -14,7 +14,7 @@ from pathlib import Path
 from pie.build.componentize import bindings
 from pie.build.runner import SOURCE_INTERFACE
 from pie.build.sources import find_sources
-from pie.build.world import write_world
+from pie.build.world import HANDLER_INTERFACE, write_world
 
 __all__ = ["render_stubs"]
 
@@ -29,7 +29,8 @@ def render_stubs() -> dict[str, str]:
         ProgramError: `sdk-missing`, `build-failed`.
     """
     with tempfile.TemporaryDirectory(prefix="pie-stubs-") as scratch:
-        wit = write_world(Path(scratch) / "wit", find_sources(), name="runner", imports=[SOURCE_INTERFACE])
+        names = {"imports": [SOURCE_INTERFACE], "exports": [HANDLER_INTERFACE]}
+        wit = write_world(Path(scratch) / "wit", find_sources(), name="runner", **names)
         made = Path(scratch) / "bindings"
         bindings(wit, made)
         files = {path.relative_to(made): path.read_text() for pattern in _KEPT for path in sorted(made.glob(pattern))}

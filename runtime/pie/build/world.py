@@ -10,8 +10,9 @@ from pathlib import Path
 from pie.build.sources import Sources
 from pie.errors import ProgramError
 
-__all__ = ["check_name", "write_world"]
+__all__ = ["HANDLER_INTERFACE", "check_name", "write_world"]
 
+HANDLER_INTERFACE = "wasi:http/incoming-handler@0.2.4"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _RESERVED = frozenset({"core", "ext", "inferlet", "instruct", "mcp", "zo"})
 
@@ -31,7 +32,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def write_world(directory: Path, sources: Sources, *, name: str, imports: Sequence[str] = ()) -> Path:
+def write_world(
+    directory: Path, sources: Sources, *, name: str, imports: Sequence[str] = (), exports: Sequence[str] = ()
+) -> Path:
     """Write the world `program` of the package `pie:<name>` into `directory`, contract included; return `directory`.
 
     Args:
@@ -39,6 +42,7 @@ def write_world(directory: Path, sources: Sources, *, name: str, imports: Sequen
         sources: where the contract is.
         name: the package name.
         imports: interfaces beyond those of every program.
+        exports: interfaces beyond `run`.
     """
     shutil.copytree(sources.wit / "deps", directory / "deps")
     (directory / "deps" / "inferlet").mkdir()
@@ -54,6 +58,7 @@ def write_world(directory: Path, sources: Sources, *, name: str, imports: Sequen
         "  include pie:inferlet/inferlet;",
         *(f"  import {interface};" for interface in imports),
         "  export run;",
+        *(f"  export {interface};" for interface in exports),
         "}",
     ]
     (directory / "world.wit").write_text("\n".join(lines) + "\n")

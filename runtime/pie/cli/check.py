@@ -41,7 +41,7 @@ def command(*, path: Path) -> None:
 
 def _check_source(path: Path) -> int:
     """Parse each module of a Python program, or bundle a JavaScript one; the number of modules."""
-    from pie.build.modules import entry_file, language_of
+    from pie.build.modules import defines, entry_file, language_of
     from pie.build.program import collect_source
 
     settings = Settings.from_environment(os.environ)
@@ -51,30 +51,23 @@ def _check_source(path: Path) -> int:
     if language_of(entry) == "javascript":
         return 1
     files: dict[str, tuple[str, str]] = program["files"]
-    trees = {module: _parse(name, text) for module, (name, text) in files.items()}
-    if not any(_defines_main(node) for node in trees[program["entry"]].body):
+    for name, text in files.values():
+        _parse(name, text)
+    text = files[program["entry"]][1]
+    if not (defines(text, "main") or defines(text, "handle")):
         raise ProgramError(
-            "no-main", f"{entry} defines no main", remedy="Add `async def main(input)` at the top level of the file."
+            "no-main",
+            f"{entry} defines no main, and no handle for HTTP requests",
+            remedy="Add `async def main(input)` at the top level of the file.",
         )
     return len(files)
 
 
-def _parse(name: str, text: str) -> ast.Module:
+def _parse(name: str, text: str) -> None:
     try:
-        return ast.parse(text, name)
+        ast.parse(text, name)
     except SyntaxError as error:
         raise ProgramError("bad-source", f"{name}, line {error.lineno}: {error.msg}", remedy="Mend the line.") from None
-
-
-def _defines_main(node: ast.stmt) -> bool:
-    match node:
-        case ast.AsyncFunctionDef(name="main") | ast.FunctionDef(name="main"):
-            return True
-        case ast.Assign(targets=targets):
-            return any(isinstance(target, ast.Name) and target.id == "main" for target in targets)
-        case ast.ImportFrom(names=names) | ast.Import(names=names):
-            return any((alias.asname or alias.name) == "main" for alias in names)
-    return False
 
 
 def _check_component(path: Path) -> None:

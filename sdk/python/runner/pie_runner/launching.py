@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from componentize_py_types import Err
 
@@ -40,6 +41,20 @@ class Launcher:
             raise Err(f"exit: the program ended with {end.code}") from None
         except BaseException as error:  # noqa: BLE001 - whatever leaves here would end the component without a word
             raise Err(_tell(error, files)) from None
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def answer(self, make: Callable[[], Coroutine[Any, Any, None]], files: Mapping[str, Sequence[str]]) -> None:
+        """Run a coroutine that answers a request to its end; if it raises, stderr says what and where."""
+        try:
+            _forget_snapshot()
+            try:
+                self._loop.run_until_complete(make())
+            finally:
+                drain(self._loop)
+        except BaseException as error:  # noqa: BLE001 - whatever leaves here would end the component without a word
+            sys.stderr.write(_tell(error, files).rstrip() + "\n")
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
