@@ -21,6 +21,10 @@ OURS_ALONE = {
 }
 
 
+ANSWERING = {"wasi:http/types", "wasi:http/incoming-handler", "wasi:io/streams", "wasi:io/error"}
+"""WASI's own, of which wit/ holds what programs that answer HTTP requests need. Runners do not."""
+
+
 @pytest.fixture(scope="session")
 def runner_imports(runner_wasm: Path) -> dict[str, dict[str, list[str]]]:
     """Interface without version -> function -> parameter names."""
@@ -48,7 +52,7 @@ def test_an_interface_has_exactly_the_names_and_types_of_the_list(interface: str
 
 
 def test_nothing_is_added_outside_of_our_own_package() -> None:
-    assert set(ours()) - set(expected()) == OURS_ALONE
+    assert set(ours()) - set(expected()) == OURS_ALONE | ANSWERING
 
 
 def test_interfaces_of_ours_use_no_s64() -> None:
@@ -71,6 +75,8 @@ def test_every_declaration_is_documented() -> None:
 
 def test_the_runner_imports_every_function_of_the_contract(runner_imports: dict[str, dict[str, list[str]]]) -> None:
     for interface, members in ours().items():
+        if interface in ANSWERING:
+            continue
         assert set(runner_imports.get(interface, {})) >= function_names(members), interface
 
 
