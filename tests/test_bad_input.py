@@ -79,11 +79,11 @@ GENERATE = (
 )
 CASES: dict[str, tuple[str, Make]] = {
     "an unknown file": ("program-not-found", lambda folder: ["run", str(folder / "nothing.py")]),
-    "an unknown component": ("file-unreadable", lambda folder: ["run", str(folder / "nothing.wasm")]),
+    "an unknown component": ("program-not-found", lambda folder: ["run", str(folder / "nothing.wasm")]),
     "an unknown folder": ("program-not-found", lambda folder: ["run", str(folder / "nothing")]),
     "a file that is no component": ("not-a-component", garbage),
     "a core module": ("not-a-component", component("(module)")),
-    "a component without an entry": ("no-entry", component("(component)")),
+    "a component without an entry": ("missing-export", component("(component)")),
     "a component that imports something we lack": (
         "missing-import",
         component('(component (import "acme:rockets/launch" (instance (export "go" (func)))))'),
@@ -161,7 +161,7 @@ CASES: dict[str, tuple[str, Make]] = {
         ),
     ),
     "a context used after it was given up": (
-        "unknown-context",
+        "released",
         program(GENERATE.format(line="await context.flush(); context.release(); context.fork()")),
     ),
     "a model directory that is not there": ("model-not-found", missing_model),

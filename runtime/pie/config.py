@@ -34,7 +34,7 @@ class ProcessLimits:
     cpu_s: float | None = None
     spin_s: float = 10.0
     host_calls: int | None = None
-    handles: int = 100_000
+    handles: int = 50_000
     scratch_bytes: int = 256 * MIB
     children: int = 64
     child_depth: int = 8

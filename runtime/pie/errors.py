@@ -25,6 +25,7 @@ __all__ = [
     "ProgramError",
     "RequestError",
     "UsageError",
+    "unreadable",
 ]
 
 
@@ -75,3 +76,9 @@ class RequestError(PieError):
 
 class UsageError(PieError):
     """The command line or the input is wrong."""
+
+
+def unreadable(path: object, error: OSError) -> ProgramError:
+    """The error of a program's file that cannot be read, which may be that it is not there."""
+    code = "program-not-found" if isinstance(error, FileNotFoundError) else "io-error"
+    return ProgramError(code, f"{path}: {error.strerror}", remedy="Check its path and rights.")

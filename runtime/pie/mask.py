@@ -53,13 +53,13 @@ def brle_to_bools(runs: Sequence[int], length: int) -> npt.NDArray[np.bool_]:
     """Expand `runs` to `length` booleans; what the runs do not reach is False.
 
     Raises:
-        RequestError: `mask-too-long` if the runs cover more than `length`.
+        RequestError: `bad-mask` if the runs cover more than `length`.
     """
     lengths = np.asarray(runs, dtype=np.int64)
     total = int(lengths.sum())
     if total > length:
         raise RequestError(
-            "mask-too-long",
+            "bad-mask",
             f"a mask covers {total} entries where {length} exist",
             remedy="Make the runs of the mask add up to at most that length.",
         )

@@ -130,7 +130,7 @@ def test_a_program_is_checked_without_being_run(text: str, told: str | None, pie
 
 def test_a_component_is_checked_without_being_run(pie: Pie, tmp_path: Path) -> None:
     (tmp_path / "x.wasm").write_bytes(bytes(wat2wasm("(component)")))
-    assert "error[no-entry]" in pie("check", str(tmp_path / "x.wasm")).err
+    assert "error[missing-export]" in pie("check", str(tmp_path / "x.wasm")).err
     (tmp_path / "x.wasm").write_bytes(b"rubbish")
     assert pie("check", str(tmp_path / "x.wasm")).code == 1
 

@@ -123,7 +123,7 @@ def test_a_component_is_compiled_before_it_is_installed(pie: Pie, tmp_path: Path
     assert pie("install", component(tmp_path)).out == "Installed built@1.0.0. Try: pie run built\n"
     assert [row["kind"] for row in json.loads(pie("list", "--json").out)] == ["component"]
     left = pie("run", "built")
-    assert left.err.startswith("error[no-entry]: built exports no")
+    assert left.err.startswith("error[missing-export]: built exports neither")
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,11 @@ def test_a_bit_that_flipped_on_the_disk_is_found_before_its_page_is_used(engine:
 
 
 def test_a_failed_save_leaves_neither_a_new_file_nor_a_broken_old_one(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(ContextError, match="snapshot-not-written"):
+    with pytest.raises(ContextError, match="snapshot-not-saved"):
         engine.save_pages(tmp_path / "missing" / "pages", [1], metadata={})
     folder = tmp_path / "taken"
     folder.mkdir()
-    with pytest.raises(ContextError, match="snapshot-not-written"):
+    with pytest.raises(ContextError, match="snapshot-not-saved"):
         engine.save_pages(folder, [1], metadata={})
     assert list(tmp_path.iterdir()) == [folder]
 

@@ -373,7 +373,7 @@ async def test_tools_are_told_to_the_model_and_its_calls_enforced(run_javascript
         ("Model.load('nobody')", "model-not-served"),
         ("mcp.connect('nobody')", "mcp"),
         ("Image.fromBytes(model, Uint8Array.of(1))", "not-offered"),
-        ("model.tokenizer().decode([4_000_000_000])", "unknown-token"),
+        ("model.tokenizer().decode([4_000_000_000])", "bad-token"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_a_code(run_javascript: RunProgram, call: str, code: str) -> None:

@@ -344,14 +344,17 @@ async def test_input_of_a_child_that_is_not_json_or_too_large_is_refused(
     source = """
         from wit_world.imports import runtime
         from componentize_py_types import Err
+        from inferlet import Error
 
         def told(text):
             try:
                 runtime.launch("echo", text)
             except Err as error:
                 return error.value.partition(":")[0]
+            except Error as error:
+                return error.code
 
         def main():
             return [told("{"), told('"' + "x" * (5 << 20) + '"'), told("[" * 100000)]
     """
-    assert (await run_program(source)).value == ["bad-input"] * 3
+    assert (await run_program(source)).value == ["bad-input", "too-large", "bad-input"]

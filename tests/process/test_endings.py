@@ -126,7 +126,7 @@ async def test_a_process_is_terminated_before_it_has_begun(runtime: Runtime, tmp
 
 @pytest.mark.parametrize(
     ("way", "code"),
-    list(zip(ENDS, ["returned", "program-failed", "exit", "returned", "unknown-context", "bad-token"], strict=True)),
+    list(zip(ENDS, ["returned", "program-failed", "exit", "returned", "released", "bad-token"], strict=True)),
 )
 async def test_a_process_leaves_nothing_behind(
     way: str, code: str, runtime: Runtime, tmp_path: Path, temporary: Path

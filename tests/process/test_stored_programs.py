@@ -106,7 +106,7 @@ async def test_a_component_is_loaded_again_only_when_its_file_has_changed(runtim
     path.unlink()
     with pytest.raises(ProgramError) as caught:
         await runtime.load(path)
-    assert caught.value.code == "file-unreadable"
+    assert caught.value.code == "program-not-found"
 
 
 async def test_only_the_programs_used_last_are_kept(

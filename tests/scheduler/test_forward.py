@@ -262,7 +262,7 @@ async def test_calls_on_a_context_that_is_gone_name_it() -> None:
             lambda: scheduler.save(context, user="u", name="n"),
             lambda: scheduler.forward(ForwardRequest(context, (1,), (0,))),
         ):
-            with pytest.raises(ContextError, match=f"unknown-context: there is no context {context}"):
+            with pytest.raises(ContextError, match=f"context-destroyed: there is no context {context}"):
                 await call()
 
 
@@ -272,15 +272,23 @@ async def test_page_calls_out_of_range_are_refused() -> None:
         await feed(scheduler, context, prompt(1, 6))
         cases = (
             ("not-committable", scheduler.commit(context, 1)),
-            ("not-truncatable", scheduler.truncate(context, 3)),
             ("bad-request", scheduler.reserve(context, -1)),
             ("out-of-pages", scheduler.reserve(context, 256)),
         )
         for code, call in cases:
             with pytest.raises((ContextError, RequestError), match=code):
                 await call
-        with pytest.raises(ContextError, match="not-releasable"):
-            scheduler.release(context, 1)
+
+
+async def test_of_more_pages_and_tokens_than_there_are_all_are_given_back() -> None:
+    async with running() as scheduler:
+        context = scheduler.create("a")
+        await feed(scheduler, context, prompt(1, 6))
+        await scheduler.reserve(context, 2)
+        scheduler.release(context, 9)  # of which those with tokens stay
+        assert scheduler.describe(context).working_pages == 1
+        await scheduler.truncate(context, 9)
+        assert scheduler.describe(context).num_tokens == 4, "committed tokens stay"
 
 
 async def test_a_batch_too_small_to_share_is_refused() -> None:

@@ -62,13 +62,15 @@ async def test_all_calls_answer_with_the_json_of_the_protocol(run_program: RunPr
 
 async def test_errors_have_the_number_message_and_data_of_the_server_or_a_code_of_ours(run_program: RunProgram) -> None:
     source = """
-        from inferlet import mcp
+        from inferlet import Error, mcp
 
         def told(function, *words):
             try:
                 function(*words)
             except mcp.McpError as error:
                 return [error.code, error.number, error.cause]
+            except Error as error:
+                return [error.code]
 
         def main():
             server = mcp.connect("weather")
@@ -89,7 +91,7 @@ async def test_errors_have_the_number_message_and_data_of_the_server_or_a_code_o
     assert resource[1] < 0
     assert prompt[0] == "mcp"
     assert arguments[1] == -32602
-    assert closed[1] == -32000
+    assert closed == ["released"]
 
 
 async def test_sessions_end_with_their_program_however_it_ends(runtime: Runtime, tmp_path: Path) -> None:

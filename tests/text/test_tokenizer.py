@@ -146,7 +146,7 @@ def test_importing_text_brings_neither_torch_nor_xgrammar_along() -> None:
 
 
 def test_decoding_an_unknown_token_names_it_and_its_position(tokenizer: Tokenizer) -> None:
-    with pytest.raises(RequestError, match=r"unknown-token: token 99999 at position 1"):
+    with pytest.raises(RequestError, match=r"bad-token: token 99999 at position 1"):
         tokenizer.decode([300, 99999])
     with pytest.raises(RequestError, match=r"token -1"):
         tokenizer.decode([-1])

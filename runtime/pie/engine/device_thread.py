@@ -62,7 +62,7 @@ class DeviceThread:
         await self._submit(lambda: self._engine.move_pages(outward, homeward))
 
     async def save_pages(self, path: Path, pages: Sequence[PageId], *, metadata: Mapping[str, str]) -> None:
-        """Write pages to a file: complete and durable, or not there (`snapshot-not-written`).
+        """Write pages to a file: complete and durable, or not there (`snapshot-not-saved`).
 
         The pages are copied between two steps; steps go on while the disk is written.
         """

@@ -164,7 +164,7 @@ class Engine:
         """Write pages to a file (see `pie.forward.Device`).
 
         Raises:
-            ContextError: `snapshot-not-written`.
+            ContextError: `snapshot-not-saved`.
         """
         self.write_file(path, self.read_pages(pages), metadata=metadata)
 
@@ -178,7 +178,7 @@ class Engine:
         self.write_pages(targets, self.read_file(path, num_pages=len(targets)))
 
     def write_file(self, path: Path, content: torch.Tensor, *, metadata: Mapping[str, str]) -> None:
-        """Write what `read_pages` gave; any thread may call this. Raises ContextError(`snapshot-not-written`)."""
+        """Write what `read_pages` gave; any thread may call this. Raises ContextError(`snapshot-not-saved`)."""
         write_page_file(path, content, fingerprint=self.info.fingerprint, metadata=metadata)
 
     def read_file(self, path: Path, *, num_pages: int) -> torch.Tensor:

@@ -30,7 +30,7 @@ def write_page_file(path: Path, content: torch.Tensor, *, fingerprint: str, meta
     """Write `content` [layers, 2, tokens, kv_heads, head_dim] to `path`: complete and on the disk, or not at all.
 
     Raises:
-        ContextError: `snapshot-not-written` if the file system refuses.
+        ContextError: `snapshot-not-saved` if the file system refuses.
     """
     content = content.contiguous()
     entries = {**metadata, FINGERPRINT_KEY: fingerprint}
@@ -39,7 +39,7 @@ def write_page_file(path: Path, content: torch.Tensor, *, fingerprint: str, meta
             save_file({"kv": content}, temporary, {**entries, DIGEST_KEY: _digest(entries, content)})
     except (OSError, SafetensorError) as error:
         raise ContextError(
-            "snapshot-not-written", f"{path}: {error}", remedy="Make room on the disk and check the folder's rights."
+            "snapshot-not-saved", f"{path}: {error}", remedy="Make room on the disk and check the folder's rights."
         ) from error
 
 

@@ -36,6 +36,7 @@ class Context:
         self._seed = state.new_stream()
         self._counter = 0
         self._draws: Draws | None = None
+        self._is_there = True
 
     def next_draws(self) -> tuple[int, int]:
         """Seed and first counter of the next draws; `draw_by` must say who makes them."""
@@ -49,8 +50,18 @@ class Context:
         self._draws = draws
 
     def describe(self) -> ContextInfo:
-        """The context's page and token counts."""
-        return self.served.scheduler.describe(self.context_id)
+        """The context's page and token counts, all 0 once it is destroyed: the contract has no error arm for them."""
+        scheduler = self.served.scheduler
+        if self._is_there:
+            return scheduler.describe(self.context_id)
+        return ContextInfo(
+            committed_pages=0,
+            working_pages=0,
+            held_pages=0,
+            working_tokens=0,
+            num_tokens=0,
+            page_size=scheduler.page_size,
+        )
 
     async def fork(self) -> Context:
         """A copy that shares pages until either side writes to them."""
@@ -67,6 +78,7 @@ class Context:
 
     def destroy(self) -> None:
         """Give all pages back now; the handle is of no more use."""
+        self._is_there = False
         self.served.scheduler.destroy(self.context_id)
 
     close = destroy
@@ -99,13 +111,19 @@ class Context:
         """Hold that many more working pages."""
         await self.served.scheduler.reserve(self.context_id, num_pages)
 
-    def release_working_pages(self, num_pages: int) -> None:
-        """Give back that many working pages, the last ones first."""
-        self.served.scheduler.release(self.context_id, num_pages)
+    async def release_working_pages(self, num_pages: int) -> None:
+        """Give back that many working pages with their tokens, or all if there are fewer, the last ones first."""
+        info = self.describe()
+        num_lost = info.working_tokens - max(0, info.working_pages - num_pages) * info.page_size
+        if num_lost > 0:
+            await self.truncate_working_page_tokens(num_lost)
+        if self._is_there:
+            self.served.scheduler.release(self.context_id, num_pages)
 
     async def truncate_working_page_tokens(self, num_tokens: int) -> None:
-        """Forget that many tokens at the end of the working pages."""
-        await self.served.scheduler.truncate(self.context_id, num_tokens)
+        """Forget that many tokens at the end of the working pages, or all if there are fewer."""
+        if self._is_there:
+            await self.served.scheduler.truncate(self.context_id, num_tokens)
 
     async def suspend(self) -> None:
         """Let the pages leave the device until the context is used again."""
@@ -113,7 +131,8 @@ class Context:
 
     def bid(self, value: float) -> None:
         """Say how much a page on the device is worth to this process, in credits per step."""
-        self.served.scheduler.set_bid(self.context_id, value)
+        if self._is_there:
+            self.served.scheduler.set_bid(self.context_id, value)
 
 
 INTERFACE.resource(

@@ -79,7 +79,7 @@ class FutureOutput:
         if not self.task.done():
             return None
         if self.task.cancelled():
-            raise RequestError("pass-cancelled", "the context was given up while its pass ran")
+            raise RequestError("context-destroyed", "the context was given up while its pass ran")
         return output_record(self.task.result(), self._checked, self.guesses)
 
     def close(self) -> None:

@@ -10,11 +10,10 @@ from pie.host.inference import Grammar, Matcher
 from pie.host.interface import Interface
 from pie.host.model import Model
 from pie.text.decoders import MalformedCall, ToolCall, ToolDecoder, ToolEvent, ToolStart
-from pie.text.grammar import Grammar as TextGrammar
 from pie.wasm.guest import Guest
 from pie.wasm.values import Variant
 
-__all__ = ["INTERFACE", "Decoder", "refusal"]
+__all__ = ["INTERFACE", "Decoder", "call_grammar", "refusal"]
 
 INTERFACE = Interface("pie:instruct/tool-use")
 
@@ -34,22 +33,23 @@ def answer(_guest: Guest, model: Model, name: str, value: str) -> list[int]:
 @INTERFACE.function("format")
 async def native_format(_guest: Guest, model: Model, tools: list[str]) -> Grammar | None:
     """The grammar of one call as the model writes it; None if it has no form that can be enforced."""
-    grammar = await _call_grammar(model, tools)
-    return None if grammar is None else Grammar(grammar)
+    return await call_grammar(model, tools)
 
 
 @INTERFACE.function("create-matcher")
 async def create_matcher(_guest: Guest, model: Model, tools: list[str]) -> Matcher:
     """A walk through the grammar of one call."""
-    grammar = await _call_grammar(model, tools)
+    grammar = await call_grammar(model, tools)
     if grammar is None:
         raise RequestError("no-tool-format", "this model's tool calls have no grammar", remedy="Ask `format` first.")
-    return Matcher(grammar)
+    return Matcher(grammar.text)
 
 
-async def _call_grammar(model: Model, tools: list[str]) -> TextGrammar | None:
+async def call_grammar(model: Model, tools: list[str]) -> Grammar | None:
+    """The grammar of one call; raises RequestError(`bad-tools`) or GrammarError."""
     served = model.served
-    return await served.grammars.tool_call(served.template.markers, tools)
+    grammar = await served.grammars.tool_call(served.template.markers, tools)
+    return None if grammar is None else Grammar(grammar)
 
 
 @INTERFACE.function("create-decoder")

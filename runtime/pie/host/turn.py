@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pie.host.chat import Decoder
+from pie.host.inference import Grammar
 from pie.host.interface import Interface
 from pie.host.model import Model
-from pie.host.tool_use import refusal
+from pie.host.tool_use import call_grammar, refusal
 from pie.text.decoders import MalformedCall, ToolCall
 from pie.wasm.guest import Guest
 
@@ -27,6 +28,12 @@ def calls(_guest: Guest, model: Model, tokens: list[int]) -> list[tuple[str, str
         if isinstance(event, MalformedCall):
             raise refusal(event)
     return [(event.name, event.arguments) for event in events if isinstance(event, ToolCall)]
+
+
+@INTERFACE.function("call-grammar")
+async def grammar_of_calls(_guest: Guest, model: Model, tools: list[str]) -> Grammar | None:
+    """The grammar of one call as the model writes it; None if it has no form that can be enforced."""
+    return await call_grammar(model, tools)
 
 
 @INTERFACE.function("answer-decoder")

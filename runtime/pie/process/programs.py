@@ -21,7 +21,7 @@ from pie.build.packed import SUFFIX as PACKED
 from pie.build.packed import read_packed
 from pie.build.program import collect_source
 from pie.build.runner import ensure_runner
-from pie.errors import ProgramError
+from pie.errors import ProgramError, unreadable
 from pie.host.state import SourceText
 from pie.wasm.component import Program
 from pie.wasm.engine import WasmEngine
@@ -175,7 +175,7 @@ def _describe(component: Program, name: str) -> LoadedProgram:
     handler = _find_export(component, "handle", HANDLER_EXPORT)
     if not run and not handler:
         raise ProgramError(
-            "no-entry",
+            "missing-export",
             f"{name} exports neither pie:<name>/run nor wasi:http/incoming-handler",
             remedy="Build it with `pie build`, which adds the export.",
         )
@@ -187,7 +187,7 @@ def _state(path: Path) -> Hashable:
     try:
         status = path.stat()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -195,11 +195,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> ProgramError:
-    return ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.")
+        raise unreadable(path, error) from error
 
 
 def _find_export(component: Program, function: str, interface: re.Pattern[str]) -> str:

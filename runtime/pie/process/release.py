@@ -10,7 +10,7 @@ from pathlib import Path
 from pie.build.manifest import Manifest, find_manifest_file, parse_manifest
 from pie.build.packed import SUFFIX as PACKED
 from pie.build.packed import pack_program, read_packed
-from pie.errors import ProgramError
+from pie.errors import ProgramError, unreadable
 from pie.process.identifier import is_identifier
 
 __all__ = ["COMPONENT", "MAX_MANIFEST_BYTES", "MAX_PROGRAM_BYTES", "Release", "read_release"]
@@ -82,7 +82,8 @@ def read_release(
         stop: another thread sets it to have the work given up.
 
     Raises:
-        ProgramError: `no-manifest`, `file-unreadable`, as `Release.of`, and for source text as `collect_source`.
+        ProgramError: `no-manifest`, `program-not-found`, `io-error`, as `Release.of`, and for source text as
+            `collect_source`.
     """
     file = manifest or find_manifest_file(path)
     if file is None:
@@ -109,7 +110,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
             raise _too_large(f"{path} has {size} bytes, more than {max_bytes}")
         return path.read_bytes()
     except OSError as error:
-        raise ProgramError("file-unreadable", f"{path}: {error.strerror}", remedy="Check the path.") from error
+        raise unreadable(path, error) from error
 
 
 def _installable(text: str) -> Manifest:

@@ -56,7 +56,7 @@ class ContextTable:
         """The context of this id.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         context = self._contexts.get(context_id)
         if context is None:
@@ -128,13 +128,8 @@ class ContextTable:
         context.pages.extend(self.pool.take(num_pages))
 
     def release(self, context: Context, num_pages: int) -> None:
-        """Give the last empty working pages back.
-
-        Raises:
-            ContextError: `not-releasable` if so many are not empty.
-        """
-        if num_pages > context.num_empty_pages:
-            raise faults.not_releasable(wanted=num_pages, empty=context.num_empty_pages)
+        """Give the last `num_pages` pages back, or all empty ones if those are fewer."""
+        num_pages = min(num_pages, context.num_empty_pages)
         if context.away is not None:
             context.away.num_pages -= num_pages
             return
@@ -144,17 +139,11 @@ class ContextTable:
 
     def trim(self, context: Context, *, keep: int) -> None:
         """Give empty pages back until `keep` pages, or no empty one, are left."""
-        self.release(context, max(0, min(context.num_empty_pages, context.num_pages - keep)))
+        self.release(context, max(0, context.num_pages - keep))
 
     def truncate(self, context: Context, num_tokens: int) -> None:
-        """Drop the last working tokens; the number of pages stays.
-
-        Raises:
-            ContextError: `not-truncatable` if there are not so many working tokens.
-        """
-        if num_tokens > len(context.working_tokens):
-            raise faults.not_truncatable(wanted=num_tokens, working_tokens=len(context.working_tokens))
-        context.drop(num_tokens)
+        """Drop the last `num_tokens` working tokens, or all if there are fewer; the number of pages stays."""
+        context.drop(min(num_tokens, len(context.working_tokens)))
 
     def discard(self, context: Context, first: int, num_pages: int) -> None:
         """Give back the memory of committed pages that no later row may see; tokens and positions stay.

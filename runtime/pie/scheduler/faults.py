@@ -18,8 +18,6 @@ __all__ = [
     "empty_pass",
     "not_committable",
     "not_discardable",
-    "not_releasable",
-    "not_truncatable",
     "no_room",
     "out_of_pages",
     "positions_mismatch",
@@ -39,7 +37,7 @@ __all__ = [
 def unknown_context(context: int) -> ContextError:
     """No context has this id, or it was destroyed."""
     return ContextError(
-        "unknown-context",
+        "context-destroyed",
         f"there is no context {context}, or it was destroyed",
         remedy="Create, fork or open a context and use it before it is destroyed.",
     )
@@ -81,15 +79,6 @@ def not_committable(cause: str) -> ContextError:
     )
 
 
-def not_releasable(*, wanted: int, empty: int) -> ContextError:
-    """Pages to release hold tokens or do not exist."""
-    return ContextError(
-        "not-releasable",
-        f"{wanted} working pages cannot be released, {empty} are empty",
-        remedy="Truncate the working tokens first, or release fewer pages.",
-    )
-
-
 def not_discardable(*, first: int, wanted: int, committed: int) -> ContextError:
     """Only committed pages can be discarded."""
     return ContextError(
@@ -106,15 +95,6 @@ def discarded_page(context: int, page: int, index: int | None = None) -> Context
         "discarded-page",
         f"{who} may see page {page} of context {context}, which was discarded",
         remedy="Mask all keys of discarded pages in every row of every pass.",
-    )
-
-
-def not_truncatable(*, wanted: int, working_tokens: int) -> ContextError:
-    """More tokens are to be dropped than are uncommitted."""
-    return ContextError(
-        "not-truncatable",
-        f"{wanted} tokens cannot be dropped, {working_tokens} are uncommitted",
-        remedy="Drop at most the working tokens; fork or save before a commit to return behind it.",
     )
 
 

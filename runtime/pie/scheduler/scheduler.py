@@ -108,6 +108,11 @@ class Scheduler:
     def __repr__(self) -> str:
         return f"<Scheduler {len(self._contexts)} contexts, {self._stepper!r}, {self._contexts.pool!r}>"
 
+    @property
+    def page_size(self) -> int:
+        """Tokens per page."""
+        return self._contexts.page_size
+
     # Owners --------------------------------------------------------------------------------------------------------
 
     async def admit(self, owner: str, *, budget: TokenBudget | None = None, waits: bool = True) -> None:
@@ -147,7 +152,7 @@ class Scheduler:
         """Make a context of the same content; pages are shared until one of the two writes.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         source = self._contexts.get(context)
         fork = await self._loop.when_quiet(source, lambda: self._contexts.fork(source, owner=owner))
@@ -165,7 +170,7 @@ class Scheduler:
         Of a running decode the tokens count as they are delivered, and the pages as if it ended now.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
         self._stepper.settle(found)
@@ -175,7 +180,7 @@ class Scheduler:
         """The tokens in a context's KV; of a running decode those that were delivered.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
         self._stepper.settle(found)
@@ -185,30 +190,28 @@ class Scheduler:
         """Add `num_pages` empty working pages, waiting until others give enough back.
 
         Raises:
-            ContextError: `unknown-context`; `out-of-pages` if there never can be so many, or nobody gives any back.
+            ContextError: `context-destroyed`; `out-of-pages` if there never can be so many, or nobody gives any back.
         """
         await self._loop.reserve(self._contexts.get(context), _at_least_zero(num_pages))
 
     def release(self, context: ContextId, num_pages: int) -> None:
-        """Give the last `num_pages` working pages back; if a pass is under way, as many of them as it leaves empty.
+        """Give the last `num_pages` working pages back, or as many as are empty when no step extends the context.
 
         Raises:
-            ContextError: `unknown-context`; `not-releasable` if they hold tokens or do not exist.
+            ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
         _at_least_zero(num_pages)
-        if not self._stepper.residency.is_here(found):
-            self._stepper.release(found, num_pages)
-        elif self._stepper.is_pinned(found):
-            self._loop.soon(found, lambda: self._stepper.release(found, min(num_pages, found.num_empty_pages)))
-        else:
+        if self._stepper.residency.is_here(found):
             self._loop.soon(found, lambda: self._stepper.release(found, num_pages))
+        else:
+            self._stepper.release(found, num_pages)
 
     async def commit(self, context: ContextId, num_pages: int) -> None:
         """Make the first `num_pages` working pages committed ones; equal pages of others are shared.
 
         Raises:
-            ContextError: `unknown-context`; `not-committable` if they are not full or positions do not increase.
+            ContextError: `context-destroyed`; `not-committable` if they are not full or positions do not increase.
         """
         found = self._contexts.get(context)
         _at_least_zero(num_pages)
@@ -218,7 +221,7 @@ class Scheduler:
         """Give back the memory of committed pages; every later row must be masked from all of their keys.
 
         Raises:
-            ContextError: `unknown-context`; `not-discardable`; `context-busy` while a decode extends it.
+            ContextError: `context-destroyed`; `not-discardable`; `context-busy` while a decode extends it.
         """
         found = self._contexts.get(context)
         _at_least_zero(num_pages)
@@ -231,10 +234,10 @@ class Scheduler:
         await self._loop.when_quiet(found, act)
 
     async def truncate(self, context: ContextId, num_tokens: int) -> None:
-        """Drop the last `num_tokens` working tokens; the pages stay.
+        """Drop the last `num_tokens` working tokens, or all if there are fewer; the pages stay.
 
         Raises:
-            ContextError: `unknown-context`; `not-truncatable`; `context-busy` while a decode extends it.
+            ContextError: `context-destroyed`; `context-busy` while a decode extends it.
         """
         found = self._contexts.get(context)
         _at_least_zero(num_tokens)
@@ -250,7 +253,7 @@ class Scheduler:
         """Take a context off the device as soon as no pass extends it; it comes back when it is used again.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
         residency = self._stepper.residency
@@ -266,7 +269,7 @@ class Scheduler:
         """Where the pages of a context are.
 
         Raises:
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
         return self._stepper.residency.state_of(found, pinned=self._stepper.is_pinned(found))
@@ -275,7 +278,7 @@ class Scheduler:
         """Say what a page of the context on the device is worth to its owner, in credits per step; 0 at first.
 
         Raises:
-            ContextError: `unknown-context`; `bad-bid` if it is not a number of 0 or more.
+            ContextError: `context-destroyed`; `bad-bid` if it is not a number of 0 or more.
         """
         if not 0 <= bid < float("inf"):
             raise faults.bad_bid(bid)
@@ -302,7 +305,7 @@ class Scheduler:
         """Save a context under a name; it is on disk when this returns, and opens again in a later process.
 
         Raises:
-            ContextError: `unknown-context`; `snapshot-exists` if the name is taken and `overwrite` is False;
+            ContextError: `context-destroyed`; `snapshot-exists` if the name is taken and `overwrite` is False;
                 `snapshot-not-saved` if the file cannot be written.
         """
         source = self._contexts.get(context)
@@ -362,7 +365,7 @@ class Scheduler:
 
         Raises:
             RequestError: the request is not well formed; the future raises it if a readout or the device failed.
-            ContextError: `unknown-context`; the future raises `no-room`, `out-of-pages`, `context-destroyed`.
+            ContextError: `context-destroyed`, which the future raises too; so it does `no-room`, `out-of-pages`.
             ProcessError: `token-budget-spent`, here or by the future.
         """
         check_forward(request, self._info)
@@ -388,7 +391,7 @@ class Scheduler:
 
         Raises:
             RequestError: the request is not well formed.
-            ContextError: `unknown-context`.
+            ContextError: `context-destroyed`.
             ProcessError: `token-budget-spent`; the sink hears of it if it is spent later.
         """
         check_decode(request, self._info)

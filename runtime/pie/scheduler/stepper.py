@@ -129,9 +129,10 @@ class Stepper:
         self._move_floor(context, num_pages)
 
     def release(self, context: Context, num_pages: int) -> None:
-        """Give empty pages of a context back that no step extends; the caller refreshes it."""
+        """Give empty pages of a context back, at most as many as there are; the caller refreshes it."""
+        before = context.num_pages
         self.contexts.release(context, num_pages)
-        self._move_floor(context, -num_pages)
+        self._move_floor(context, context.num_pages - before)
 
     def serve(self, reservation: Reservation) -> None:
         """Give a reservation its pages, of which there are enough."""

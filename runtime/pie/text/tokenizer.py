@@ -175,14 +175,14 @@ class Tokenizer:
             keep_special: False leaves special tokens out.
 
         Raises:
-            RequestError: `unknown-token` naming the first id that the vocabulary does not have.
+            RequestError: `bad-token` naming the first id that the vocabulary does not have.
         """
         raw = bytearray()
         for position, token_id in enumerate(token_ids):
             piece = self.token_bytes(token_id)
             if piece is None:
                 raise RequestError(
-                    "unknown-token",
+                    "bad-token",
                     f"token {token_id} at position {position} is not in the vocabulary of {self.vocab_size} tokens",
                     remedy="Decode only tokens that this model's tokenizer or sampler made.",
                 )

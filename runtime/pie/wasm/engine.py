@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import wasmtime
 from wasmtime.component import Component
 
-from pie.errors import ProgramError
+from pie.errors import ProgramError, unreadable
 from pie.wasm.cache import CompileCache
 from pie.wasm.codec import check_layout
 from pie.wasm.compiler import CompileLimits, compile_in_child
@@ -102,7 +102,8 @@ class WasmEngine:
             starting: called if it is not in the cache.
 
         Raises:
-            ProgramError: `not-a-component`, `file-unreadable`, `compile-timeout`, `compile-limit`, `compile-failed`.
+            ProgramError: `not-a-component`, `program-not-found`, `io-error`, `compile-timeout`, `compile-limit`,
+                `compile-failed`.
         """
         binary, key = await asyncio.to_thread(self._read, wasm)
         await self._compile(binary, key, limits, starting)
@@ -151,7 +152,7 @@ class WasmEngine:
         For components of our own: nothing bounds what hostile ones take. Those from outside are for `open`.
 
         Raises:
-            ProgramError: `not-a-component`, `missing-import`, `unsupported-type`, `file-unreadable`.
+            ProgramError: `not-a-component`, `missing-import`, `unsupported-type`, `program-not-found`, `io-error`.
         """
         binary = _binary(wasm)
         return Program(self, self._engine, self._component(binary, self._cache.key(binary)), imports)
@@ -183,7 +184,7 @@ def _binary(wasm: Wasm) -> bytes:
         try:
             return _checked(wasm.read_bytes())
         except OSError as error:
-            raise ProgramError("file-unreadable", f"{wasm!s}: {error.strerror}", remedy="Check the path.") from error
+            raise unreadable(wasm, error) from error
     if isinstance(wasm, str):
         try:
             return _checked(bytes(wasmtime.wat2wasm(wasm)))

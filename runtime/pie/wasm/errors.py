@@ -6,7 +6,7 @@ GuestEnd
  ├─ HostError     a host function failed in a way that its type has no room for
  ├─ GuestClosed   the guest was closed while it ran
  └─ LimitReached
-     ├─ CpuLimit, MemoryLimit, HostCallLimit
+     ├─ CpuLimit, MemoryLimit, HostCallLimit, CallTooLarge
 TooManyHandles is not an end: a function whose error is a string returns it to the guest.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from pie.errors import PieError, ProcessError
 
 __all__ = [
+    "CallTooLarge",
     "CpuLimit",
     "GuestClosed",
     "GuestEnd",
@@ -25,6 +26,7 @@ __all__ = [
     "LimitReached",
     "MemoryLimit",
     "TooManyHandles",
+    "explain_trap",
 ]
 
 
@@ -64,7 +66,7 @@ class GuestClosed(GuestEnd):
 
     def __init__(self) -> None:
         """Make the error."""
-        super().__init__("guest-closed", "the program was closed while it ran", remedy="Start it again.")
+        super().__init__("terminated", "the program was closed while it ran", remedy="Start it again.")
 
 
 class HostError(GuestEnd):
@@ -120,6 +122,23 @@ class HostCallLimit(LimitReached):
             f"the program made more than {limit} host calls",
             remedy="Make the program do less, or raise the limit.",
         )
+
+
+class CallTooLarge(LimitReached):
+    """The guest handed more to a host function than wasmtime copies in one call: 128 MiB, 32 bytes a list entry."""
+
+    def __init__(self) -> None:
+        """Make the error."""
+        super().__init__(
+            "too-large",
+            "the program handed more than 4 Mi list entries or 128 MiB of text to the server in one call",
+            remedy="Hand it over in parts.",
+        )
+
+
+def explain_trap(backtrace: str) -> GuestEnd:
+    """The error behind a trap that no host function caused, from wasmtime's text."""
+    return CallTooLarge() if "fuel allocated for hostcalls" in backtrace else GuestTrap(backtrace)
 
 
 class TooManyHandles(ProcessError):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pie.errors import ProcessError
-from pie.wasm.errors import GuestClosed, GuestTrap
+from pie.wasm.errors import GuestClosed, explain_trap
 from pie.wasm.library import (
     CONTINUATION_SIZE,
     future_delete,
@@ -347,7 +347,7 @@ class Fiber:
 
     def _explain(self, text: str) -> BaseException:
         error, self.error = self.error, None
-        return GuestTrap(text) if error is None else error
+        return explain_trap(text) if error is None else error
 
     def _drop(self) -> None:
         pending, self._pending = self._pending, None

@@ -181,8 +181,11 @@ export class Context implements Disposable {
     return new Generator(this, sampler, options);
   }
 
-  /** Offer `value` credits per page and step for staying on the device. */
+  /** Offer `value` credits per page and step for staying on the device. Throws `bad-bid`. */
   setBid(value: number): void {
+    if (!(value >= 0 && value < Infinity)) { // the host has no error case here
+      throw new InferletError('bad-bid', `a bid of ${String(value)} is not a number of 0 or more`);
+    }
     this.wit.bid(value);
   }
 

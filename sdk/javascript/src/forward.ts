@@ -10,7 +10,7 @@ import { call, InferletError } from './errors.ts';
 import * as loop from './loop.ts';
 import type { Brle } from './mask.ts';
 import type { Audio, Image } from './media.ts';
-import { s64, u32, u32List, u64 } from './numbers.ts';
+import { s64, u32, u32List, u32Lists, u64 } from './numbers.ts';
 import { Output, type ProbeHandle, type SampleHandle } from './output.ts';
 import { Readouts } from './readouts.ts';
 import type { Probe, Sampler } from './sampler.ts';
@@ -110,7 +110,7 @@ export class Forward {
 
   /** One BRLE per input token over the keys it may attend to; without it each token sees all before it. */
   attentionMask(masks: Iterable<Iterable<number>>): this {
-    this.#attentionMask = Array.from(masks, (mask) => u32List(mask, 'a run'));
+    this.#attentionMask = u32Lists(masks, 'a run');
     return this;
   }
 

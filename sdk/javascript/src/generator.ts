@@ -83,8 +83,9 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
   /** Restrict the tokens further. */
   constrain(source: Schema | Constraint): this {
     let constraint: Partial<Constraint> = source as Constraint;
-    if ('buildConstraint' in source && typeof source.buildConstraint === 'function') {
-      constraint = source.buildConstraint(this.context.model);
+    const { buildConstraint } = Object(source) as Partial<Schema>;
+    if (typeof buildConstraint === 'function') {
+      constraint = buildConstraint.call(source, this.context.model);
       if (constraint instanceof GrammarConstraint) this.#built.push(constraint);
     }
     if (typeof constraint?.step !== 'function') {

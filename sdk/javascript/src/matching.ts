@@ -62,12 +62,8 @@ export class Grammar implements Disposable {
 export class Matcher implements Disposable {
   readonly #handle: Handle<wit.Matcher>;
 
-  constructor(grammar: Grammar, tokenizer: Tokenizer);
-  /** @internal Wrap a matcher that the host made. */
-  constructor(resource: wit.Matcher);
-  constructor(source: Grammar | wit.Matcher, tokenizer?: Tokenizer) {
-    const resource = source instanceof Grammar ? new wit.Matcher(source.wit, tokenizer!.wit) : source;
-    this.#handle = new Handle('matcher', resource);
+  constructor(grammar: Grammar, tokenizer: Tokenizer) {
+    this.#handle = new Handle('matcher', new wit.Matcher(grammar.wit, tokenizer.wit));
   }
 
   /** @internal */

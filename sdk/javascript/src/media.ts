@@ -7,7 +7,7 @@ import { u32Array } from './arrays.ts';
 import { call } from './errors.ts';
 import { Handle } from './handle.ts';
 import type { Model } from './model.ts';
-import { u32 } from './numbers.ts';
+import { bytes, u32 } from './numbers.ts';
 
 /** A picture, prepared for one model. */
 export class Image implements Disposable {
@@ -20,7 +20,7 @@ export class Image implements Disposable {
 
   /** Decode an image file. */
   static fromBytes(model: Model, data: Uint8Array): Image {
-    return new Image(call(() => wit.Image.fromBytes(model.wit, data)));
+    return new Image(call(() => wit.Image.fromBytes(model.wit, bytes(data, 'a picture'))));
   }
 
   /** Rows of KV that the picture fills. */
@@ -68,7 +68,7 @@ export class Video implements Disposable {
 
   /** Decode a film and keep at most `maxFrames` frames. */
   static fromBytes(model: Model, data: Uint8Array, maxFrames: number): Video {
-    return new Video(call(() => wit.Video.fromBytes(model.wit, data, u32(maxFrames, 'maxFrames'))));
+    return new Video(call(() => wit.Video.fromBytes(model.wit, bytes(data, 'a film'), u32(maxFrames, 'maxFrames'))));
   }
 
   /** Frames kept. */
@@ -101,7 +101,7 @@ export class Audio implements Disposable {
 
   /** Decode a sound file. */
   static fromBytes(model: Model, data: Uint8Array): Audio {
-    return new Audio(call(() => wit.Audio.fromBytes(model.wit, data)));
+    return new Audio(call(() => wit.Audio.fromBytes(model.wit, bytes(data, 'sound'))));
   }
 
   /** Rows of KV that the sound fills. */

@@ -5,10 +5,11 @@ import * as wit from 'pie:core/messaging';
 import { InferletError } from './errors.ts';
 import { Handle } from './handle.ts';
 import * as loop from './loop.ts';
+import { text } from './numbers.ts';
 
 /** Append to the queue of `topic`; exactly one `pull` gets the message. */
 export function push(topic: string, message: string): void {
-  wit.push(topic, message);
+  wit.push(topic, text(message, 'a message'));
 }
 
 /** Wait for the next message of the queue. Throws `topic-closed` if none can come any more. */
@@ -20,7 +21,7 @@ export async function pull(topic: string): Promise<string> {
 
 /** Tell every present subscriber of `topic`. */
 export function broadcast(topic: string, message: string): void {
-  wit.broadcast(topic, message);
+  wit.broadcast(topic, text(message, 'a message'));
 }
 
 /** Listen to `topic` from now on. */

@@ -6,7 +6,7 @@ import { models } from 'pie:core/runtime';
 import { u32Array, u8Array } from './arrays.ts';
 import { call, InferletError } from './errors.ts';
 import { Handle } from './handle.ts';
-import { u32List } from './numbers.ts';
+import { text as toText, u32List } from './numbers.ts';
 
 /** Text to token ids and back. */
 export class Tokenizer implements Disposable {
@@ -25,7 +25,7 @@ export class Tokenizer implements Disposable {
 
   /** The ids of `text`; special tokens in it are recognised, none are added. */
   encode(text: string): Uint32Array {
-    return u32Array(this.wit.encode(text));
+    return u32Array(this.wit.encode(toText(text, 'a text to encode')));
   }
 
   /** The text of `tokens`; bytes that form no whole character become U+FFFD. */

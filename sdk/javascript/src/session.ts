@@ -5,15 +5,16 @@ import * as wit from 'pie:core/session';
 import { u8Array } from './arrays.ts';
 import { InferletError } from './errors.ts';
 import * as loop from './loop.ts';
+import { bytes, text } from './numbers.ts';
 
 /** Send a message: text as it is, anything else as JSON. */
 export function send(message: unknown): void {
-  wit.send(typeof message === 'string' ? message : (JSON.stringify(message) ?? 'null'));
+  wit.send(text(typeof message === 'string' ? message : (JSON.stringify(message) ?? 'null'), 'a message'));
 }
 
-/** Send bytes as a file. */
+/** Send bytes as a file, at most 4,000,000. */
 export function sendFile(data: Uint8Array): void {
-  wit.sendFile(data);
+  wit.sendFile(bytes(data, 'a file'));
 }
 
 /** Wait for the next text of the client, signals included. Throws `session-closed` if none can come any more. */

@@ -1,6 +1,6 @@
 /** Tools that a model may call, in the model's own format. */
 
-import { calls } from 'pie:ext/turn';
+import { callGrammar, calls } from 'pie:ext/turn';
 import * as wit from 'pie:instruct/tool-use';
 
 import { u32Array } from './arrays.ts';
@@ -56,19 +56,21 @@ export function answerPrefix(model: Model, name: string, value: string | object)
   return u32Array(wit.answer(model.wit, name, typeof value === 'string' ? value : JSON.stringify(value)));
 }
 
-/** The grammar of the model's calls, or undefined if its format cannot be enforced. */
+/**
+ * The grammar of the model's calls, or undefined if its format cannot be enforced.
+ *
+ * Throws `bad-tools`, and `bad-schema` if the parameters of a tool are no JSON Schema.
+ */
 export function nativeGrammar(model: Model, tools: Iterable<Tool>): Grammar | undefined {
-  const resource = wit.format(model.wit, toTexts(tools));
+  const texts = toTexts(tools);
+  const resource = call(() => callGrammar(model.wit, texts));
   return resource && new Grammar(resource);
 }
 
-/** A matcher of the model's calls for `GrammarConstraint`, or undefined if its format cannot be enforced. */
+/** A matcher of the model's calls for `GrammarConstraint`, as `nativeGrammar` gives the grammar. */
 export function nativeMatcher(model: Model, tools: Iterable<Tool>): Matcher | undefined {
-  const texts = toTexts(tools);
-  const format = wit.format(model.wit, texts);
-  if (format === undefined) return undefined;
-  format[Symbol.dispose]();
-  return new Matcher(wit.createMatcher(model.wit, texts));
+  using grammar = nativeGrammar(model, tools);
+  return grammar && new Matcher(grammar, model.tokenizer());
 }
 
 /** All calls in the tokens of a turn, in order. Throws `malformed-call` if the model wrote something else in the place of one. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, Unpack
@@ -107,10 +108,13 @@ class Context:
 
     def release(self) -> None:
         """Give back all pages now; the context is of no more use, and a generation that runs in it fails."""
+        if self._is_released:
+            return
         if self._run is not None and not self._run.is_awaited:
             self._run.close()
         self._is_released = True
         self.wit.destroy()
+        self.wit.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +219,13 @@ class Context:
         return Generator(self, sampler, **options)
 
     def set_bid(self, value: float) -> None:
-        """Offer `value` credits per page and step for staying on the device."""
+        """Offer `value` credits per page and step for staying on the device.
+
+        Raises:
+            Error: `bad-bid` if it is not a number of 0 or more.
+        """
+        if not 0 <= value < math.inf:  # the host has no error case here
+            raise Error("bad-bid", f"a bid of {value} is not a number of 0 or more")
         self.wit.bid(value)
 
     @contextmanager
@@ -225,7 +235,8 @@ class Context:
         try:
             yield
         finally:
-            self.set_bid(bidding.current_bid(self, bidding.UNKNOWN_LENGTH))
+            if not self._is_released:
+                self.set_bid(bidding.current_bid(self, bidding.UNKNOWN_LENGTH))
 
     def suspend(self) -> None:
         """Let the pages leave the device until the context is used again."""

@@ -35,7 +35,7 @@ class Generator:
         stop = given.get("stop")
         if stop is None:
             stop = chat.stop_tokens(context.model) if auto_flush else ()
-        self.tally = Tally(given.get("max_tokens"), set(stop))
+        self.tally = Tally(_limit(given.get("max_tokens")), set(stop))
         self.plan = Plan(
             sampler,
             logit_mask=list(given.get("logit_mask") or ()),
@@ -61,7 +61,7 @@ class Generator:
 
     def max_tokens(self, n: int) -> Self:
         """Stop after `n` tokens."""
-        self.tally.max_tokens = n
+        self.tally.max_tokens = _limit(n)
         return self
 
     def stop(self, tokens: Iterable[int]) -> Self:
@@ -220,3 +220,9 @@ class Generator:
                 num_generated=self.tally.num_generated,
             )
             self.context.set_bid(bidding.current_bid(self.context, expected))
+
+
+def _limit(max_tokens: int | None) -> int | None:
+    if max_tokens is not None and max_tokens < 0:
+        raise Error("bad-number", f"max_tokens is {max_tokens}, not a whole number of 0 or more")
+    return max_tokens

@@ -67,13 +67,6 @@ class Matcher:
     def __init__(self, grammar: Grammar, tokenizer: Tokenizer) -> None:
         self.wit = inference.Matcher(grammar.wit, tokenizer.wit)
 
-    @classmethod
-    def from_handle(cls, handle: inference.Matcher) -> Matcher:
-        """Wrap a matcher that the host made."""
-        matcher = cls.__new__(cls)
-        matcher.wit = handle
-        return matcher
-
     def accept_tokens(self, token_ids: Iterable[int]) -> None:
         """Move on.
 

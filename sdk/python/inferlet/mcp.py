@@ -16,8 +16,6 @@ __all__ = ["McpError", "McpSession", "available_servers", "connect"]
 
 P = ParamSpec("P")
 
-_OWN_ERROR = -32000  # as the host numbers what is not an error of the server
-
 
 class McpError(Error):
     """An error of the protocol.
@@ -94,7 +92,7 @@ class McpSession:
     @property
     def _wit(self) -> client.Session:
         if self._handle is None:
-            raise McpError(_OWN_ERROR, "the session is closed")
+            raise Error("released", "the session is used after it was closed")
         return self._handle
 
     def __enter__(self) -> Self:

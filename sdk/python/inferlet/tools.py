@@ -74,17 +74,23 @@ def answer_prefix(model: Model, name: str, value: str | Mapping[str, Any] | Sequ
 
 
 def native_grammar(model: Model, tools: Iterable[Tool]) -> Grammar | None:
-    """The grammar of the model's calls, or None if its format cannot be enforced."""
-    handle = tool_use.format(model.wit, _texts(tools))
+    """The grammar of the model's calls, or None if its format cannot be enforced.
+
+    Raises:
+        Error: `bad-tools`; `bad-schema` if the parameters of a tool are no JSON Schema.
+    """
+    handle = call(wit_turn.call_grammar, model.wit, _texts(tools))
     return None if handle is None else Grammar(handle)
 
 
 def native_matcher(model: Model, tools: Iterable[Tool]) -> Matcher | None:
-    """A matcher of the model's calls for `GrammarConstraint`, or None if its format cannot be enforced."""
-    texts = _texts(tools)
-    if tool_use.format(model.wit, texts) is None:
-        return None
-    return Matcher.from_handle(tool_use.create_matcher(model.wit, texts))
+    """A matcher of the model's calls for `GrammarConstraint`, or None if its format cannot be enforced.
+
+    Raises:
+        Error: as `native_grammar`.
+    """
+    grammar = native_grammar(model, tools)
+    return None if grammar is None else Matcher(grammar, model.tokenizer())
 
 
 def parse(model: Model, tokens: Iterable[int]) -> list[Event.Call]:

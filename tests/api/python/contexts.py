@@ -171,14 +171,14 @@ async def snapshot():
 async def release():
     context = await filled(5)
     context.release()
-    assert refused("unknown-context", context.fork)
+    assert refused("released", context.fork)
 
 
 @proves("context disposal")
 async def disposal():
     with await filled(5) as context:
         inner = context
-    assert refused("unknown-context", inner.fork)
+    assert refused("released", inner.fork)
 
 
 @proves("context.truncate", "truncateWorkingPageTokens")

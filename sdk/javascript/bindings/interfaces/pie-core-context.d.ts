@@ -46,8 +46,8 @@ declare module 'pie:core/context' {
     */
     snapshot(): string;
     /**
-    * Give back all pages now. What waits for the context then fails with `context-destroyed`, any later use of
-    * it with `unknown-context`.
+    * Give back all pages now. What waits for the context, and each later use of it, fails with
+    * `context-destroyed`; it then has no pages and no tokens.
     */
     destroy(): void;
     /**
@@ -76,7 +76,7 @@ declare module 'pie:core/context' {
     */
     reserveWorkingPages(numPages: number): void;
     /**
-    * Give back the last `num-pages` working pages. Tokens in them are lost.
+    * Give back the last `num-pages` working pages, or all if there are fewer. Tokens in them are lost.
     */
     releaseWorkingPages(numPages: number): void;
     /**
@@ -84,7 +84,7 @@ declare module 'pie:core/context' {
     */
     workingPageTokenCount(): number;
     /**
-    * Forget the last `num-tokens` tokens of the working pages; at most as many as there are. Pages stay held.
+    * Forget the last `num-tokens` tokens of the working pages, or all if there are fewer. Pages stay held.
     */
     truncateWorkingPageTokens(numTokens: number): void;
     /**

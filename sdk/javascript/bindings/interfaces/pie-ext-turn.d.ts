@@ -1,4 +1,5 @@
 // Generated from wit/ by `node bindings/generate.mjs`; do not edit.
+/// <reference path="./pie-core-inference.d.ts" />
 /// <reference path="./pie-core-model.d.ts" />
 /// <reference path="./pie-core-types.d.ts" />
 /// <reference path="./pie-instruct-chat.d.ts" />
@@ -9,10 +10,16 @@ declare module 'pie:ext/turn' {
    */
   export function calls(model: Model, tokens: Uint32Array): Array<[string, string]>;
   /**
+   * The grammar of the model's calls of `tools`, each the JSON of a function description; none if its format cannot be
+   * enforced. Fails with `bad-tools`, and with `bad-schema` if the parameters of a tool are no JSON Schema.
+   */
+  export function callGrammar(model: Model, tools: Array<string>): Grammar | undefined;
+  /**
    * A chat decoder, at the start of a turn, that leaves out reasoning.
    */
   export function answerDecoder(model: Model): Decoder;
   export type Error = import('pie:core/types').Error;
   export type Model = import('pie:core/model').Model;
+  export type Grammar = import('pie:core/inference').Grammar;
   export type Decoder = import('pie:instruct/chat').Decoder;
 }

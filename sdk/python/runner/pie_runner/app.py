@@ -9,7 +9,7 @@ from types import ModuleType
 
 from wit_world.imports import source
 
-from pie_runner import heap, preload, rehearsal
+from pie_runner import guard, heap, preload, rehearsal
 from pie_runner.build import BUILD
 from pie_runner.finder import ProgramFinder
 from pie_runner.launching import Launcher
@@ -17,6 +17,7 @@ from pie_runner.launching import Launcher
 __all__ = ["Run"]
 
 preload.run()
+guard.install()
 _LAUNCHER = Launcher()
 
 

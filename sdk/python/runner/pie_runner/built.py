@@ -9,7 +9,7 @@ import importlib
 import json
 from typing import Any
 
-from pie_runner import heap, preload, rehearsal
+from pie_runner import guard, heap, preload, rehearsal
 from pie_runner.build import BUILD, PROGRAM
 from pie_runner.finder import ProgramFinder
 from pie_runner.launching import Launcher
@@ -18,6 +18,7 @@ __all__ = ["IncomingHandler", "Run"]
 
 _PROGRAM = json.loads(PROGRAM)
 preload.run()
+guard.install()
 _LAUNCHER = Launcher()
 # Imported while the component is made. Modules that the program imports later, in a function, come from here too.
 ProgramFinder(_PROGRAM["files"], code={}, build=BUILD, save=None).install()
