@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.adapters.folders import write_peft
 from tests.running import RunProgram
 
+from pie.forward import Batch, StepResult
+from pie.host.mailbox import Event
+from pie.process.programs import LoadedProgram
 from pie.runtime import Runtime
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -245,32 +251,67 @@ async def main():
     assert rewards[-1] > rewards[0] + 1.0  # five seeds gained 2.7 to 3.7
 
 
-async def test_twenty_four_adapters_at_once_give_the_tokens_that_each_gives_alone(
-    run_program: RunProgram, peft_folder: Path
-) -> None:
-    for seed in range(24):
-        write_peft(peft_folder, f"voice-{seed}", seed)
-    run = await run_program(
-        PRELUDE
-        + """
-def load(number):
-    adapter = Adapter.create(model, f"voice {number}")
-    adapter.load(f"voice-{number}")
-    return adapter
+NUM_ADAPTERS, NUM_PLAIN = 24, 3
+ONE_VOICE = """
+from inferlet import Adapter, Context, Model, Sampler, session
 
-async def main():
-    begin()
-    adapters = [load(number) for number in range(24)]
-    alone = [await generate("Tell me", adapter, n=4) for adapter in adapters]
-    together = await asyncio.gather(*(generate("Tell me", adapter, n=4) for adapter in adapters), generate("Tell me"))
-    for adapter in adapters:
+async def main(number: int):
+    model = Model.default()
+    adapter = Adapter.create(model, f"voice {number}") if number >= 0 else None
+    if adapter:
+        adapter.load(f"voice-{number}")
+    session.send("ready")
+    await session.receive()
+    with Context(model) as context:
+        context.user("Tell me about rain.")
+        tokens = await context.generate(Sampler.argmax(), adapter=adapter, max_tokens=40, stop=[]).collect_tokens()
+    if adapter:
         adapter.destroy()
-    return [alone, together[:-1], together[-1]]
+    return tokens
 """
-    )
-    alone, together, plain = run.value
+
+
+async def run_voices(runtime: Runtime, program: LoadedProgram, numbers: Sequence[int]) -> list[list[int]]:
+    """What programs generate at the same time, each with the adapter of its number; a negative number has none."""
+    waiting, all_ready = len(numbers), asyncio.Event()
+
+    def listen(event: Event) -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            all_ready.set()
+
+    processes = [runtime.launch(program, {"number": number}, listener=listen) for number in numbers]
+    await asyncio.wait_for(all_ready.wait(), 120)
+    for process in processes:
+        process.state.mailbox.deliver("go")
+    return [json.loads(await process.outcome()) for process in processes]
+
+
+async def test_programs_with_twenty_four_adapters_in_one_batch_get_the_tokens_that_each_gets_alone(
+    runtime: Runtime, peft_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(NUM_ADAPTERS):
+        write_peft(peft_folder, f"voice-{number}", number)
+    (tmp_path / "main.py").write_text(ONE_VOICE)
+    program, numbers = await runtime.load(tmp_path), [*range(NUM_ADAPTERS), *range(-NUM_PLAIN, 0)]
+    alone = [(await run_voices(runtime, program, [number]))[0] for number in numbers]
+    scheduler, batches = runtime.model.scheduler, list[Batch]()
+    device = scheduler._device
+
+    async def step(batch: Batch) -> StepResult:
+        batches.append(batch)
+        while len(batches) == 1 and len(scheduler._contexts) < len(numbers):  # until all of them are there
+            await asyncio.sleep(0.001)
+        return await type(device).step(device, batch)
+
+    monkeypatch.setattr(device, "step", step)
+    together = await run_voices(runtime, program, numbers)
+
     assert together == alone
-    assert len({tuple(tokens) for tokens in (*alone, plain)}) > 12
+    assert alone[-NUM_PLAIN:] == [alone[-1]] * NUM_PLAIN
+    assert len({tuple(tokens) for tokens in alone}) == NUM_ADAPTERS + 1
+    assert any(len(batch.adapters) == NUM_ADAPTERS and batch.num_rows == len(numbers) for batch in batches)
 
 
 async def test_a_pass_flushes_what_is_buffered_with_its_adapter_and_its_noise(run_program: RunProgram) -> None:
