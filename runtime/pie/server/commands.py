@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +13,7 @@ from pie.server.outbox import Outbox
 from pie.server.processes import Denied
 from pie.server.programs import read_input
 from pie.server.service import Service
-from pie.server.session import Command, DeliverFile, InstallProgram
+from pie.server.session import Command, DeliverFile, InstallProgram, LostFile
 from pie.server.status import model_status
 from pie.server.transcript import MAX_TEXT_BYTES
 from pie_client.messages import (
@@ -37,7 +36,6 @@ __all__ = ["Commands"]
 MAX_LAUNCHES = 1024
 MAX_QUEUED = 10_000
 MAX_QUEUED_BYTES = 64 << 20
-log = logging.getLogger(__name__)
 Launches = LaunchProcess | LaunchProcesses | RunProcesses
 
 
@@ -50,13 +48,20 @@ class Commands:
         self._user = user
         self._outbox = outbox
 
-    def tell(self, message: SignalProcess | DeliverFile) -> None:
-        """Give a process a text or a file; dropped unless this client listens to it, or if too many wait already."""
-        mailbox = self._service.processes.mailbox(message.process_id, reader=self._outbox)
-        if mailbox is None:
+    def tell(self, message: SignalProcess | DeliverFile | LostFile) -> None:
+        """Give a text or a file to a process that this client listens to; what cannot be given is told on its stderr.
+
+        These messages have no answer in the protocol.
+        """
+        entry = self._service.processes.heard_by(self._outbox, message.process_id)
+        if entry is None or entry.transcript.is_over:
             return
-        if mailbox.num_waiting >= MAX_QUEUED or mailbox.num_waiting_bytes >= MAX_QUEUED_BYTES:
-            log.warning("process %s does not take what its client sends: dropped", message.process_id)
+        mailbox = entry.process.state.mailbox
+        if isinstance(message, LostFile):
+            entry.transcript.note(f"a file was not delivered: {message.error.code}: {message.error.cause}")
+        elif mailbox.num_waiting >= MAX_QUEUED or mailbox.num_waiting_bytes >= MAX_QUEUED_BYTES:
+            what = "text" if isinstance(message, SignalProcess) else "file"
+            entry.transcript.note(f"a {what} was not delivered: too much waits already for the process to take")
         elif isinstance(message, SignalProcess):
             mailbox.deliver(message.message)
         else:

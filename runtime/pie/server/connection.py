@@ -11,7 +11,7 @@ from pie.errors import PieError, RequestError
 from pie.server.commands import Commands
 from pie.server.outbox import Outbox
 from pie.server.service import Service
-from pie.server.session import Close, Command, DeliverFile, Effect, Ignored, InstallProgram, Send
+from pie.server.session import Close, Command, DeliverFile, Effect, Ignored, InstallProgram, LostFile, Send
 from pie_client.messages import SignalProcess
 
 __all__ = ["Connection", "close_reason"]
@@ -81,7 +81,7 @@ class Connection:
             case Send(message, after_s):
                 await asyncio.sleep(after_s)
                 self._outbox.send(message)
-            case SignalProcess() | DeliverFile():
+            case SignalProcess() | DeliverFile() | LostFile():
                 self._commands_of_user().tell(effect)
             case _:
                 await self._pending.acquire()

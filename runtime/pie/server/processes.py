@@ -148,10 +148,10 @@ class ProcessTable:
         entry.terminated = True
         entry.process.terminate()
 
-    def mailbox(self, process_id: str, *, reader: Outbox) -> Mailbox | None:
-        """Where a process takes texts and files from the client that listens to it; None if there is no such."""
+    def heard_by(self, reader: Outbox, process_id: str) -> Entry | None:
+        """The process, if it is there and this client listens to it."""
         entry = self._entries.get(process_id)
-        return entry.process.state.mailbox if entry is not None and entry.reader is reader else None
+        return entry if entry is not None and entry.reader is reader else None
 
     def running(self, user: str) -> Sequence[tuple[str, Entry, float]]:
         """A user's processes that have not ended: id, entry, and seconds since the launch."""

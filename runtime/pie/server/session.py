@@ -52,6 +52,7 @@ __all__ = [
     "Effect",
     "Ignored",
     "InstallProgram",
+    "LostFile",
     "Send",
     "Session",
 ]
@@ -121,7 +122,15 @@ class DeliverFile:
     data: bytes
 
 
-Effect = Send | Close | Ignored | InstallProgram | DeliverFile | Command
+@dataclass(frozen=True, slots=True)
+class LostFile:
+    """A file for a process was given up; nothing else would tell the client."""
+
+    process_id: str
+    error: BadTransfer | RequestError
+
+
+Effect = Send | Close | Ignored | InstallProgram | DeliverFile | LostFile | Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +271,7 @@ class Session:
         try:
             data = self._uploads.add(key, message.file_hash, chunk, now_s=self._clock())
         except (BadTransfer, RequestError) as error:
-            return [Ignored(f"a file for process {message.process_id[:36]}: {error.cause}")]
+            return [LostFile(message.process_id, error)]
         return [] if data is None else [DeliverFile(message.process_id, data)]
 
 

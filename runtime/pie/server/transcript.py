@@ -96,6 +96,10 @@ class Transcript:
                 return self._print(kind, self._decoders[kind].decode(data))
         raise TypeError(f"a process said {event!r}")
 
+    def note(self, text: str) -> None:
+        """Tell the client something about the process that the process does not say itself."""
+        self._say(self._event("stderr", f"pie: {text}\n"), len(text))
+
     def finish(self, kind: EventKind, text: str) -> None:
         """Take the last event."""
         for stream, decoder in self._decoders.items():

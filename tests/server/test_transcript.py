@@ -1,0 +1,188 @@
+"""What a process says, between it and a client that reads, does not read, or is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pie.errors import ProcessError
+from pie.host.mailbox import Event
+from pie.server.transcript import KEPT_BYTES, KEPT_EVENTS, MAX_TEXT_BYTES, Transcript
+from pie_client.chunks import CHUNK_BYTES, content_hash
+from pie_client.messages import File, ProcessEvent
+
+
+def nothing() -> None:
+    """A reader that is not told."""
+
+
+def read(transcript: Transcript) -> list[tuple[str, str]]:
+    """All that is to be sent, as sent."""
+    found = []
+    while (message := transcript.next()) is not None:
+        assert isinstance(message, ProcessEvent)
+        found.append((message.event, message.value))
+        transcript.was_sent()
+    return found
+
+
+def say(transcript: Transcript, text: str) -> Awaitable[None] | None:
+    return transcript.hear(Event("message", text))
+
+
+def test_events_come_in_order_and_the_last_one_stays() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    say(transcript, "one")
+    transcript.hear(Event("stdout", b"two"))
+    transcript.finish("return", "3")
+    expected = [("message", "one"), ("stdout", "two"), ("return", "3")]
+    assert read(transcript) == expected
+    assert read(transcript) == []
+    transcript.detach()
+    transcript.attach(nothing)
+    assert read(transcript) == expected[-1:]
+
+
+def test_what_was_not_sent_when_the_client_left_is_sent_to_the_next_one() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    say(transcript, "one")
+    say(transcript, "two")
+    assert transcript.next() == ProcessEvent(process_id="p", event="message", value="one")  # not sent
+    transcript.detach()
+    say(transcript, "three")
+    transcript.attach(nothing)
+    assert read(transcript) == [("message", "one"), ("message", "two"), ("message", "three")]
+
+
+def test_while_nobody_reads_the_newest_are_kept_and_the_rest_is_counted() -> None:
+    transcript = Transcript("p", captured=True)
+    for number in range(KEPT_EVENTS + 3):
+        assert say(transcript, str(number)) is None
+    transcript.attach(nothing)
+    first, *others = read(transcript)
+    assert first == ("stderr", "pie: 3 earlier events were dropped, since nobody was attached\n")
+    assert others == [("message", str(number)) for number in range(3, KEPT_EVENTS + 3)]
+
+
+def test_while_nobody_reads_bytes_are_bounded_too() -> None:
+    transcript = Transcript("p", captured=True)
+    for _ in range(100):
+        transcript.hear(Event("file", bytes(1 << 20)))
+    assert transcript.num_bytes <= KEPT_BYTES
+    transcript.hear(Event("file", bytes(KEPT_BYTES + 1)))
+    assert transcript.num_bytes == 0
+
+
+def test_of_a_process_that_is_not_captured_nothing_but_the_end_is_kept() -> None:
+    transcript = Transcript("p", captured=False)
+    say(transcript, "one")
+    transcript.finish("error", "two")
+    transcript.attach(nothing)
+    assert read(transcript) == [("error", "two")]
+
+
+async def test_a_process_that_is_ahead_of_its_reader_waits_until_it_is_read() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    waits = [say(transcript, "x") for _ in range(1000)]
+    held_up = [asyncio.ensure_future(wait) for wait in waits if wait is not None]
+    assert waits[0] is None
+    assert held_up
+    await asyncio.sleep(0)
+    assert not any(wait.done() for wait in held_up)
+    read(transcript)
+    await asyncio.gather(*held_up)
+
+
+async def test_a_process_that_waits_goes_on_when_its_reader_leaves() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    wait = transcript.hear(Event("file", bytes(1 << 20)))
+    assert wait is not None
+    transcript.detach()
+    await wait
+
+
+async def test_a_process_that_ended_while_it_waited_does_not_disturb_the_rest() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    wait = transcript.hear(Event("file", bytes(1 << 20)))
+    assert isinstance(wait, asyncio.Future)
+    wait.cancel()
+    transcript.detach()
+
+
+def test_a_file_is_sent_in_chunks_and_again_from_the_first_one_after_a_break() -> None:
+    transcript = Transcript("p", captured=True)
+    data = b"a" * CHUNK_BYTES + b"b"
+    transcript.hear(Event("file", data))
+    transcript.attach(nothing)
+    transcript.next()
+    transcript.was_sent()
+    transcript.detach()
+    transcript.attach(nothing)
+    chunks = []
+    while isinstance(message := transcript.next(), File):
+        assert (message.file_hash, message.total_chunks) == (content_hash(data), 2)
+        chunks.append((message.chunk_index, message.chunk_data))
+        transcript.was_sent()
+    assert chunks == [(0, data[:CHUNK_BYTES]), (1, b"b")]
+
+
+def test_an_empty_file_is_one_empty_chunk() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.hear(Event("file", b""))
+    message = transcript.next()
+    assert isinstance(message, File)
+    assert (message.chunk_index, message.total_chunks, message.chunk_data) == (0, 1, b"")
+
+
+@given(st.text(max_size=50), st.lists(st.integers(0, 200), max_size=5))
+def test_output_is_the_same_text_wherever_it_is_cut(text: str, places: list[int]) -> None:
+    transcript, data = Transcript("p", captured=True), text.encode()
+    cuts = [0, *sorted(min(place, len(data)) for place in places), len(data)]
+    for start, end in itertools.pairwise(cuts):
+        transcript.hear(Event("stdout", data[start:end]))
+    transcript.finish("return", "")
+    assert "".join(value for kind, value in read(transcript) if kind == "stdout") == text
+
+
+def test_output_that_is_no_text_is_told_as_well_as_it_can_be() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.hear(Event("stderr", b"a\xffb\xc3"))
+    transcript.finish("return", "")
+    assert "".join(value for _, value in read(transcript)) == "a�b�"
+
+
+def test_long_output_is_cut_into_frames_that_clients_take() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.hear(Event("stdout", "ä".encode() * 1_000_000))
+    pieces = [value for _, value in read(transcript)]
+    assert "".join(pieces) == "ä" * 1_000_000
+    assert max(len(piece.encode()) for piece in pieces) < MAX_TEXT_BYTES
+
+
+def test_a_message_that_fits_no_frame_is_refused() -> None:
+    transcript = Transcript("p", captured=True)
+    say(transcript, "x" * MAX_TEXT_BYTES)
+    with pytest.raises(ProcessError) as refused:
+        say(transcript, "ä" * MAX_TEXT_BYTES)
+    assert refused.value.code == "message-too-large"
+
+
+async def test_whoever_waits_for_the_last_event_to_be_sent_goes_on_when_it_was() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    transcript.finish("return", "1")
+    waiting = asyncio.ensure_future(transcript.heard())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    read(transcript)
+    await waiting
