@@ -33,6 +33,7 @@ from pie.host.served_model import ServedModel
 from pie.host.state import HostState
 from pie.host.topics import Topics
 from pie.mcp.clients import McpClients
+from pie.mcp.servers import McpServers
 from pie.process.children import Children, Family, Starter
 from pie.process.folder import ProgramFolder
 from pie.process.process import Process
@@ -61,11 +62,13 @@ class Client:
         process_id: names the process; unique in this runtime.
         username: whose saved contexts and topics it sees.
         mailbox: its conversation with whoever launched it.
+        mcp: the MCP servers it may use; None are those of the operator.
     """
 
     process_id: str
     username: str
     mailbox: Mailbox
+    mcp: McpServers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Runtime:
         self._on_progress = on_progress
         self._processes: set[Process] = set()
         self._topics = Topics()
-        self._mcp = McpClients(settings.mcp_servers)
+        self.mcp = McpClients(settings.mcp_servers)
         self._allowed_hosts = AllowedHosts([parse_allowed_host(word) for word in settings.allowed_hosts])
         self._starter = Starter(ProgramFolder(settings.programs), self._load_child, self._start_child)
 
@@ -120,7 +123,7 @@ class Runtime:
                 with suppress(Exception):
                     await process.outcome()
             await asyncio.sleep(0)  # what has ended leaves the set in a callback, which must have its turn
-        await self._mcp.close()
+        await self.mcp.close()
         self._stepping.cancel()
         await asyncio.wait([self._stepping])  # an error of its own has been told already
         await self.model.grammars.close()
@@ -241,7 +244,7 @@ class Runtime:
             mailbox=client.mailbox,
             topics=self._topics,
             children=children,
-            mcp=self._mcp,
+            mcp=client.mcp or self.mcp,
             http=HttpClient(self._allowed_hosts),
             seed=seed,
             source=program.source_text(),

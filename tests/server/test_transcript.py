@@ -23,7 +23,7 @@ def nothing() -> None:
 
 def read(transcript: Transcript) -> list[tuple[str, str]]:
     """All that is to be sent, as sent."""
-    found = []
+    found: list[tuple[str, str]] = []
     while (message := transcript.next()) is not None:
         assert isinstance(message, ProcessEvent)
         found.append((message.event, message.value))

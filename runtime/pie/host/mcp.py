@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pie.host.interface import Interface
 from pie.host.state import state_of
-from pie.mcp.clients import McpSession
 from pie.mcp.errors import McpFailure, McpRefusal
+from pie.mcp.servers import McpConversation
 from pie.wasm.guest import Guest
 from pie.wasm.values import Err
 
@@ -24,7 +24,7 @@ SERVER_ERROR = -32000
 class Session:
     """A guest's handle of a connection; dropping it closes the connection."""
 
-    def __init__(self, session: McpSession) -> None:
+    def __init__(self, session: McpConversation) -> None:
         """Wrap an open connection."""
         self._session = session
 
@@ -64,7 +64,7 @@ INTERFACE.resource("session", Session, METHODS)
 @INTERFACE.function("available-servers")
 def available_servers(guest: Guest) -> list[str]:
     """Names of the configured servers."""
-    return state_of(guest).mcp.names
+    return list(state_of(guest).mcp.names)
 
 
 @INTERFACE.function("connect")

@@ -16,7 +16,7 @@ from pie.errors import ModelError
 from pie.host.mailbox import Mailbox
 from pie.host.served_model import ServedModel
 from pie.host.topics import Topics
-from pie.mcp.clients import McpClients
+from pie.mcp.servers import McpServers
 from pie.scheduler.budgets import TokenBudget
 from pie.wasm.guest import Guest
 from pie.wasm.values import Result
@@ -103,7 +103,7 @@ class HostState:
     mailbox: Mailbox
     topics: Topics
     children: Children
-    mcp: McpClients
+    mcp: McpServers
     http: HttpClient
     seed: int
     source: SourceText | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import logging
 import threading
 from collections import defaultdict
@@ -15,7 +14,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pie.config import McpServer
-from pie.mcp.errors import McpFailure, McpRefusal
+from pie.mcp.errors import McpFailure
+from pie.mcp.servers import with_arguments
 
 if TYPE_CHECKING:
     from pie.mcp.connection import Connection
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["McpClients", "McpSession"]
 
 T = TypeVar("T")
-INVALID_PARAMS = -32602
 MAX_SESSIONS = 16
 
 
@@ -56,12 +55,7 @@ class McpSession:
 
 async def _request(connection: Connection, method: str, params: dict[str, Any], arguments: str) -> str:
     """Parse and ask, on the thread of the connection: the arguments may be long."""
-    if arguments.strip():
-        try:
-            params["arguments"] = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise McpRefusal(INVALID_PARAMS, f"the arguments are not JSON: {error}") from None
-    return await connection.request(method, params)
+    return await connection.request(method, with_arguments(params, arguments))
 
 
 class McpClients:

@@ -9,8 +9,8 @@ from functools import partial
 
 from pie.errors import PieError, RequestError
 from pie.scheduler.budgets import TokenBudget
-from pie.server.outbox import Outbox
-from pie.server.processes import Denied
+from pie.server.peer import Peer
+from pie.server.processes import Denied, Launch
 from pie.server.programs import read_input
 from pie.server.service import Service
 from pie.server.session import Command, DeliverFile, InstallProgram, LostFile
@@ -42,18 +42,18 @@ Launches = LaunchProcess | LaunchProcesses | RunProcesses
 class Commands:
     """Carries out the commands of one client."""
 
-    def __init__(self, service: Service, user: str, outbox: Outbox) -> None:
-        """Act for `user`, whose client reads from `outbox`."""
+    def __init__(self, service: Service, user: str, peer: Peer) -> None:
+        """Act for `user`, whose client is `peer`."""
         self._service = service
         self._user = user
-        self._outbox = outbox
+        self._peer = peer
 
     def tell(self, message: SignalProcess | DeliverFile | LostFile) -> None:
         """Give a text or a file to a process that this client listens to; what cannot be given is told on its stderr.
 
         These messages have no answer in the protocol.
         """
-        entry = self._service.processes.heard_by(self._outbox, message.process_id)
+        entry = self._service.processes.heard_by(self._peer, message.process_id)
         if entry is None or entry.transcript.is_over:
             return
         mailbox = entry.process.state.mailbox
@@ -90,7 +90,7 @@ class Commands:
             case LaunchProcess() | LaunchProcesses() | RunProcesses():
                 return await self._launch(command)
             case AttachProcess(process_id=process_id):
-                processes.attach(process_id, user=self._user, reader=self._outbox)
+                processes.attach(process_id, user=self._user, reader=self._peer)
                 return "Process attached"
             case TerminateProcess(process_id=process_id):
                 processes.terminate(process_id, user=self._user)
@@ -99,8 +99,9 @@ class Commands:
                 return self._list()
             case Query(subject=subject):
                 return self._query(subject)
-            case RegisterMcpServer():
-                raise RequestError("not-offered", "this server does not relay MCP requests")
+            case RegisterMcpServer(name=name):
+                self._peer.relay.register(name)
+                return "MCP server registered"
         raise TypeError(f"no command: {command!r}")
 
     async def _check(self, command: CheckProgram) -> str:
@@ -118,9 +119,9 @@ class Commands:
         for text in inputs:
             read_input(stored, text)
         identifier = f"{stored.name}@{stored.version}"
-        reader = self._outbox if captured else None
-        launch = partial(self._service.processes.launch, loaded, identifier, owner=self._user, reader=reader)
-        ids = [launch(text, budget=budget) for text, budget in zip(inputs, budgets, strict=True)]
+        launch = partial(Launch, loaded, identifier, owner=self._user, captured=captured)
+        launches = [launch(text, budget=budget) for text, budget in zip(inputs, budgets, strict=True)]
+        ids = [self._service.processes.launch(launch, self._peer) for launch in launches]
         match command:
             case LaunchProcess():
                 return ids[0] if captured else ""
@@ -141,9 +142,9 @@ class Commands:
         rows = [
             {
                 "id": process_id,
-                "username": entry.owner,
-                "program": entry.program,
-                "input": entry.input_json,
+                "username": entry.launch.owner,
+                "program": entry.launch.identifier,
+                "input": entry.launch.input_json,
                 "elapsed_secs": int(elapsed_s),
             }
             for process_id, entry, elapsed_s in self._service.processes.running(self._user)

@@ -9,10 +9,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pie.errors import PieError, RequestError
 from pie.server.commands import Commands
-from pie.server.outbox import Outbox
+from pie.server.peer import Peer
 from pie.server.service import Service
 from pie.server.session import Close, Command, DeliverFile, Effect, Ignored, InstallProgram, LostFile, Send
-from pie_client.messages import SignalProcess
+from pie_client.messages import McpResponse, SignalProcess
 
 __all__ = ["Connection", "close_reason"]
 
@@ -33,7 +33,7 @@ class Connection:
         self._service = service
         self._websocket = websocket
         self._session = service.new_session()
-        self._outbox = Outbox()
+        self._peer = Peer()
         self._pending = asyncio.Semaphore(MAX_PENDING)
         self._commands: Commands | None = None
 
@@ -48,12 +48,13 @@ class Connection:
             pass
         finally:
             self._session.close()
-            self._service.processes.detach(self._outbox)
+            self._service.processes.detach(self._peer)
+            self._peer.close()
 
     async def _receive(self, tasks: asyncio.TaskGroup) -> None:
         late = asyncio.get_running_loop().time() + AUTHENTICATE_S
         while True:
-            await self._outbox.room()
+            await self._peer.outbox.room()
             try:
                 async with asyncio.timeout_at(None if self._session.user is not None else late):
                     message = await self._websocket.receive()
@@ -80,7 +81,9 @@ class Connection:
                 return False
             case Send(message, after_s):
                 await asyncio.sleep(after_s)
-                self._outbox.send(message)
+                self._peer.outbox.send(message)
+            case McpResponse():
+                self._peer.relay.answer(effect)
             case SignalProcess() | DeliverFile() | LostFile():
                 self._commands_of_user().tell(effect)
             case _:
@@ -92,7 +95,7 @@ class Connection:
         try:
             response = await self._commands_of_user().answer(command)
             if response is not None:
-                self._outbox.send(response)
+                self._peer.outbox.send(response)
         finally:
             self._pending.release()
 
@@ -100,12 +103,12 @@ class Connection:
         if self._commands is None:
             if self._session.user is None:
                 raise RuntimeError("a command came out of a session without a user")
-            self._commands = Commands(self._service, self._session.user, self._outbox)
+            self._commands = Commands(self._service, self._session.user, self._peer)
         return self._commands
 
     async def _send(self) -> None:
         while True:
-            frame, transcript = await self._outbox.next()
+            frame, transcript = await self._peer.outbox.next()
             await self._websocket.send_bytes(frame)
             if transcript is not None:
                 transcript.was_sent()

@@ -19,10 +19,11 @@ from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.runtime import Client, Runtime
 from pie.scheduler.budgets import TokenBudget
-from pie.server.outbox import Outbox
+from pie.server.peer import Peer
+from pie.server.relay import Relay, RelayedServers
 from pie.server.transcript import MAX_TEXT_BYTES, Transcript
 
-__all__ = ["Denied", "Entry", "ProcessTable"]
+__all__ = ["Denied", "Entry", "Launch", "ProcessTable"]
 
 ENDED_KEPT_S = 600.0
 ENDED_KEPT_BYTES = 256 << 20
@@ -35,29 +36,48 @@ class Denied(Exception):
     """A client asked for a process that is not there, or not its own; the text is what it is answered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is to be started.
+
+    Attributes:
+        program: what to run.
+        identifier: its name and version.
+        input_json: its input, as it was given.
+        owner: the user.
+        captured: whether the client hears it from the beginning; others are not heard before they are attached to.
+        budget: the tokens that it may put into contexts; None is without a limit.
+    """
+
+    program: LoadedProgram
+    identifier: str
+    input_json: str
+    owner: str
+    captured: bool
+    budget: TokenBudget | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """One launched process.
 
     Attributes:
-        owner: the user.
-        program: name and version.
-        input_json: its input, as it was given.
+        launch: what was started.
         process: the process itself.
         transcript: what it says.
         started_s: on the monotonic clock.
         reader: the client that listens.
+        launcher: the client that launched it, as long as it is connected.
         terminated: whether a client has ended it.
         ended_s: on the monotonic clock; None while it runs.
     """
 
-    owner: str
-    program: str
-    input_json: str
+    launch: Launch
     process: Process
     transcript: Transcript
     started_s: float
-    reader: Outbox | None = None
+    reader: Peer | None = None
+    launcher: Peer | None = None
     terminated: bool = False
     ended_s: float | None = None
 
@@ -78,37 +98,17 @@ class ProcessTable:
         """Processes that have not ended."""
         return len(self._entries) - len(self._ended)
 
-    def launch(
-        self,
-        program: LoadedProgram,
-        identifier: str,
-        input_json: str,
-        *,
-        owner: str,
-        reader: Outbox | None,
-        budget: TokenBudget | None = None,
-    ) -> str:
-        """Start a process.
-
-        Args:
-            program: what to run.
-            identifier: what it is called.
-            input_json: its input.
-            owner: the user.
-            reader: hears it from the beginning; None lets nobody hear it before it is attached to.
-            budget: the tokens that it may put into contexts; None is without a limit.
-
-        Returns:
-            Its id.
-        """
+    def launch(self, launch: Launch, launcher: Peer) -> str:
+        """Start a process for a client, whose MCP servers it may use; its id."""
         process_id = str(uuid.uuid4())
-        transcript = Transcript(process_id, captured=reader is not None)
-        client = Client(process_id, owner, Mailbox(transcript.hear))
-        process = self._runtime.launch_for(client, program, input_json, budget=budget)
-        entry = Entry(owner, identifier, input_json, process, transcript, self._clock())
+        transcript = Transcript(process_id, captured=launch.captured)
+        servers = RelayedServers(process_id, lambda: self._relay(process_id), self._runtime.mcp)
+        client = Client(process_id, launch.owner, Mailbox(transcript.hear), servers)
+        process = self._runtime.launch_for(client, launch.program, launch.input_json, budget=launch.budget)
+        entry = Entry(launch, process, transcript, self._clock(), launcher=launcher)
         self._entries[process_id] = entry
-        if reader is not None:
-            self._read(entry, reader)
+        if launch.captured:
+            self._read(entry, launcher)
         task = asyncio.get_running_loop().create_task(self._watch(entry), name=f"watch {process_id}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
@@ -118,7 +118,7 @@ class ProcessTable:
         """The JSON text that a process returns; raises its error."""
         return await self._entries[process_id].process.outcome()
 
-    def attach(self, process_id: str, *, user: str, reader: Outbox) -> None:
+    def attach(self, process_id: str, *, user: str, reader: Peer) -> None:
         """Let a client hear a process, from what nobody has heard yet.
 
         Raises:
@@ -129,9 +129,11 @@ class ProcessTable:
             raise Denied("Process not found")
         self._read(entry, reader)
 
-    def detach(self, reader: Outbox) -> None:
+    def detach(self, reader: Peer) -> None:
         """A client has left: its processes go on, and what they say waits."""
         for entry in self._entries.values():
+            if entry.launcher is reader:
+                entry.launcher = None
             if entry.reader is reader:
                 entry.reader = None
                 entry.transcript.detach()
@@ -148,7 +150,7 @@ class ProcessTable:
         entry.terminated = True
         entry.process.terminate()
 
-    def heard_by(self, reader: Outbox, process_id: str) -> Entry | None:
+    def heard_by(self, reader: Peer, process_id: str) -> Entry | None:
         """The process, if it is there and this client listens to it."""
         entry = self._entries.get(process_id)
         return entry if entry is not None and entry.reader is reader else None
@@ -159,7 +161,7 @@ class ProcessTable:
         return [
             (process_id, entry, now_s - entry.started_s)
             for process_id, entry in self._entries.items()
-            if entry.owner == user and entry.ended_s is None
+            if entry.launch.owner == user and entry.ended_s is None
         ]
 
     async def idle(self) -> None:
@@ -190,13 +192,19 @@ class ProcessTable:
             raise Denied(malformed) from None
         if entry is None:
             raise Denied("Process not found")
-        if entry.owner != user:
+        if entry.launch.owner != user:
             raise Denied("Permission denied")
         return entry
 
-    def _read(self, entry: Entry, reader: Outbox) -> None:
+    def _relay(self, process_id: str) -> Relay | None:
+        """The MCP servers of whoever listens to a process, or else of whoever launched it."""
+        entry = self._entries.get(process_id)
+        peer = None if entry is None else entry.reader or entry.launcher
+        return None if peer is None else peer.relay
+
+    def _read(self, entry: Entry, reader: Peer) -> None:
         entry.reader = reader
-        reader.attach(entry.transcript)
+        reader.outbox.attach(entry.transcript)
 
     async def _watch(self, entry: Entry) -> None:
         try:
