@@ -35,7 +35,7 @@ from pie.host.topics import Topics
 from pie.mcp.clients import McpClients
 from pie.mcp.servers import McpServers
 from pie.process.children import Children, Family, Starter
-from pie.process.folder import ProgramFolder
+from pie.process.launchable import Launchable
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram, Programs, Progress
 from pie.scheduler.budgets import TokenBudget
@@ -93,7 +93,8 @@ class Runtime:
         self._topics = Topics()
         self.mcp = McpClients(settings.mcp_servers)
         self._allowed_hosts = AllowedHosts([parse_allowed_host(word) for word in settings.allowed_hosts])
-        self._starter = Starter(ProgramFolder(settings.programs), self._load_child, self._start_child)
+        launchable = Launchable(settings.programs, settings.home / "programs")
+        self._starter = Starter(launchable, self._load_child, self._start_child)
 
     async def __aenter__(self) -> Self:
         """Load the model and start stepping."""
@@ -226,8 +227,8 @@ class Runtime:
             await process.outcome()  # if it failed, that says more
             raise
 
-    async def _load_child(self, path: Path) -> LoadedProgram:
-        return await self.programs.load(path)
+    async def _load_child(self, path: Path, name: str | None) -> LoadedProgram:
+        return await self.programs.load(path, name=name)
 
     def _start_child(self, program: LoadedProgram, input_json: str, seed: int, children: Children) -> Process:
         mailbox = Mailbox(lambda _event: None)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pie.build.manifest import check_input, find_manifest
+from pie.build.manifest import check_input
 from pie.errors import PieError, ProcessError, ProgramError, UsageError
-from pie.process.folder import ProgramFolder
+from pie.process.launchable import Found, Launchable
 from pie.process.programs import LoadedProgram
 from pie.scheduler.budgets import TokenBudget
 from pie.wasm.values import Err, Ok, Result
@@ -64,13 +64,13 @@ class Starter:
     """What the composition root lends for launching.
 
     Attributes:
-        folder: the programs that may be launched.
-        load: loads the program at a path.
+        launchable: the programs that may be launched.
+        load: loads the program at a path, under a name.
         start: starts a process with the input as JSON text, a seed, and children of its own.
     """
 
-    folder: ProgramFolder
-    load: Callable[[Path], Awaitable[LoadedProgram]]
+    launchable: Launchable
+    load: Callable[[Path, str | None], Awaitable[LoadedProgram]]
     start: Callable[[LoadedProgram, str, int, Children], Running]
 
 
@@ -137,7 +137,7 @@ class Children:
         """Start a program; returns when it is loaded and runs.
 
         Args:
-            name: as `ProgramFolder.find` takes it.
+            name: as `Launchable.find` takes it.
             input_json: its input.
             seed: key of its random streams.
 
@@ -179,10 +179,10 @@ class Children:
     async def _start(self, name: str, input_json: str, seed: int) -> Launched:
         starter = self._starter
         try:
-            path = await asyncio.to_thread(_prepare, starter.folder, name, input_json)
-            program = await starter.load(path)
+            found = await asyncio.to_thread(_prepare, starter.launchable, name, input_json)
+            program = await starter.load(found.path, found.name)
         except ProgramError as error:
-            raise ProgramError(error.code, starter.folder.hide(error.cause), remedy=error.remedy) from None
+            raise ProgramError(error.code, starter.launchable.hide(error.cause), remedy=error.remedy) from None
         children = Children(starter, self._family, username=self.username, depth=self._depth + 1)
         return Launched(starter.start(program, input_json, seed, children))
 
@@ -191,14 +191,13 @@ class Children:
         self._family.num_alive -= 1
 
 
-def _prepare(folder: ProgramFolder, name: str, input_json: str) -> Path:
-    """The path of the program, after its input is found to be right."""
-    path = folder.find(name)
+def _prepare(launchable: Launchable, name: str, input_json: str) -> Found:
+    """The program, after its input is found to be right."""
+    found = launchable.find(name)
     value = _parse(input_json)
-    manifest = find_manifest(path) if path.is_dir() else None
-    if manifest is not None:
-        check_input(manifest, value)
-    return path
+    if found.manifest is not None:
+        check_input(found.manifest, value)
+    return found
 
 
 def _parse(input_json: str) -> Any:

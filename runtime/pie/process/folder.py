@@ -42,7 +42,7 @@ class ProgramFolder:
             raise ProgramError(
                 "program-not-found",
                 f"no program that may be launched is called {match['name']!r}",
-                remedy="Put it beside the launched program, or into the folder that --programs names.",
+                remedy="Install it, or put it beside the launched program or into the folder that --programs names.",
             )
         if match["version"] is not None:
             _check_version(match["name"], path, match["version"])
