@@ -16,30 +16,26 @@ export async function main(input: Input) {
   const count = input.count ?? 5;
   const sampler = Sampler.topP(input.temperature ?? 1, 0.95);
   const items: string[] = [];
+  let rejected: Uint32Array[] = []; // what was wrong at this place of the list
   let numRejected = 0;
   using context = new Context(Model.default());
   context.user(`List ${count} ${input.kind ?? 'animals'}.`);
   await context.flush();
   context.cue();
-  while (items.length < count) {
-    const rejected: Uint32Array[] = [];
-    for (;;) {
-      const { tokens, item } = await propose(context, sampler, rejected);
-      const fault = findFault(item, items);
-      if (fault === undefined) {
-        items.push(item);
-        await keep(context, tokens);
-        break;
-      }
+  while (items.length < count && rejected.length < (input.tries ?? 6)) {
+    const { tokens, item } = await propose(context, sampler, rejected);
+    const fault = findFault(item, items);
+    if (fault === undefined) {
+      await keep(context, tokens);
+      items.push(item);
+      rejected = [];
+    } else {
       session.send(`${item}: ${fault}`);
       rejected.push(tokens);
       numRejected += 1;
-      if (rejected.length >= (input.tries ?? 6)) {
-        return { items, rejected: numRejected, gave_up: `${item}: ${fault}` };
-      }
     }
   }
-  return { items, rejected: numRejected };
+  return { items, rejected: numRejected, complete: items.length === count };
 }
 
 /** What is wrong with an item after others, or undefined. */

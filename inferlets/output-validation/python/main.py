@@ -12,26 +12,23 @@ from inferlet import Context, Model, Sampler, chat, session
 async def main(input):
     count, tries = input.get("count", 5), input.get("tries", 6)
     sampler = Sampler.top_p(input.get("temperature", 1.0), 0.95)
-    items, num_rejected = [], 0
+    items, rejected, num_rejected = [], [], 0  # `rejected` is what was wrong at this place of the list
     with Context(Model.default()) as context:
         context.user(f"List {count} {input.get('kind', 'animals')}.")
         await context.flush()
         context.cue()
-        while len(items) < count:
-            rejected = []
-            while True:
-                tokens, item = await propose(context, sampler, rejected)
-                fault = find_fault(item, items)
-                if fault is None:
-                    items.append(item)
-                    await keep(context, tokens)
-                    break
+        while len(items) < count and len(rejected) < tries:
+            tokens, item = await propose(context, sampler, rejected)
+            fault = find_fault(item, items)
+            if fault is None:
+                await keep(context, tokens)
+                items.append(item)
+                rejected = []
+            else:
                 session.send(f"{item}: {fault}")
                 rejected.append(tokens)
                 num_rejected += 1
-                if len(rejected) >= tries:
-                    return {"items": items, "rejected": num_rejected, "gave_up": f"{item}: {fault}"}
-    return {"items": items, "rejected": num_rejected}
+    return {"items": items, "rejected": num_rejected, "complete": len(items) == count}
 
 
 def find_fault(item, items):
