@@ -73,7 +73,9 @@ def test_every_token_is_the_one_its_history_demands_however_often_its_context_le
                 if discards and not sees_all:
                     await discard_unseen(scheduler, context, history, size, sink)
                 if leaves:
+                    await scheduler.reserve(context, number % 3)
                     await leave(scheduler, context)
+                    scheduler.release(context, number % 3)
             await leave(scheduler, context)
             await masked_pass(scheduler, context, history, prompt(99, 3), window(size, sink))
             scheduler.check()
@@ -97,6 +99,17 @@ async def test_a_window_over_a_text_longer_than_the_device_comes_back_in_the_pag
                 await leave(scheduler, context)
         assert scheduler.describe(context).num_tokens == 129
         assert scheduler.ledger().held <= 8
+
+
+async def test_empty_pages_come_back_in_places_that_the_replay_needed_before() -> None:
+    async with running(FakeDevice(make_info(num_pages=8))) as scheduler:
+        context, history = scheduler.create("a"), History()
+        await masked_pass(scheduler, context, history, prompt(1, 12), everything)
+        await scheduler.discard(context, 0, 2)
+        await scheduler.reserve(context, 1)
+        await leave(scheduler, context)
+        await masked_pass(scheduler, context, history, prompt(3, 4), window(4, 0))
+        assert scheduler.ledger().held == 3
 
 
 async def test_many_windows_and_adapters_on_few_pages_without_host_memory_all_end() -> None:

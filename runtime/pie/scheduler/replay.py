@@ -80,7 +80,7 @@ def lay_out(context: Context, *, known: Collection[int], copied: Collection[int]
         draft.compute(number)
     for number in kept:
         if number >= num_full:
-            draft.put(number, draft.take(number))
+            draft.put(number, draft.take(number)[0])
     stand_in = None
     if discarded:
         taken = {draft.places[number] for number in kept}
@@ -146,19 +146,22 @@ class _Draft:
         """Let a page lie in a place."""
         self.places[number] = place
 
-    def take(self, number: int) -> int:
-        """A place for a page: a fresh one if it is needed in the end anyhow, else one whose page is of no more use."""
+    def take(self, number: int) -> tuple[int, bool]:
+        """A place for a page: a fresh one if it is needed in the end anyhow, else one whose page is of no more use.
+
+        Returns:
+            The place, and whether rows of the last run see what lies there.
+        """
         over = next((page for page in self._lent if self.last_use[page] < number), None)
         if over is None or self.num_places < self._num_kept:
-            return self.add()
-        if self.runs and max(over, self.last_use[over]) >= self.runs[-1][0]:
-            self.runs.append([])  # rows of one run are written at once, so what it sees must not be written over
-        return self._lent.pop(over)
+            return self.add(), False
+        return self._lent.pop(over), max(over, self.last_use[over]) >= self.runs[-1][0]
 
     def compute(self, number: int) -> None:
         """Give a page a place and let it be computed after those before it."""
-        place = self.take(number)
-        if not self.runs or (self.runs[-1] and self.runs[-1][-1] != number - 1):
+        place, is_seen = self.take(number)
+        # The rows of one run are written at once, so what it sees must not be written over.
+        if is_seen or not self.runs or self.runs[-1][-1] != number - 1:
             self.runs.append([])
         self.runs[-1].append(number)
         self.put(number, place)
