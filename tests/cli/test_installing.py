@@ -191,6 +191,20 @@ def children(pid: int) -> int:
     return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
+def test_the_doctor_looks_at_installed_programs(pie: Pie, tmp_path: Path) -> None:
+    def finding() -> dict[str, str]:
+        return {row["name"]: row for row in json.loads(pie("doctor", "--json").out)}["installed programs"]
+
+    assert (finding()["state"], finding()["found"]) == ("ok", "0")
+    pie("install", write(tmp_path))
+    assert finding()["found"] == "1"
+    [blob] = (tmp_path / "home" / "programs" / "blobs").iterdir()
+    blob.write_bytes(b"{}")
+    assert (finding()["state"], finding()["found"]) == ("note", "1 of 1 are damaged, such as say@0.1.0")
+    (tmp_path / "home" / "programs" / "index.sqlite3").write_bytes(b"no database" * 100)
+    assert finding()["state"] == "missing"
+
+
 def test_the_shell_completes_installed_programs(pie: Pie, tmp_path: Path) -> None:
     for name in ("say", "sing", "talk"):
         pie("install", write(tmp_path, name))

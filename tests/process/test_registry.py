@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +20,7 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
+from tests.process.publish_worker import release_of
 
 from pie.errors import ProgramError
 from pie.process.identifier import parse_identifier
@@ -190,6 +196,33 @@ async def test_a_registry_without_an_index_is_told(where: str, folder: Path) -> 
 @pytest.mark.parametrize("where", ["nowhere", "http://127.0.0.1:1/", "http://", "http://a b", "https://127.0.0.1:1"])
 async def test_a_registry_that_is_not_there_is_told(where: str) -> None:
     await refused("registry-unusable", where, "chat")
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.slow)])
+async def test_a_killed_publisher_leaves_whole_releases_and_the_next_goes_on(kills: int, folder: Path) -> None:
+    draw, first = random.Random(3), 0
+    for _ in range(kills):
+        last = publish_until_killed(folder, first, after_s=draw.uniform(0.001, 0.03))
+        for number in range(last):
+            fetched = await fetch(str(folder), f"chat@0.{number}.0")
+            assert fetched == release_of(number)
+        first = last
+    publish(release_of(first), folder)
+    assert json.loads((folder / "index.json").read_text())["programs"] == {"chat": f"0.{first}.0"}
+    assert not list(folder.rglob(".new-*"))
+
+
+def publish_until_killed(folder: Path, first: int, *, after_s: float) -> int:
+    """The number of the version that a publisher was at when it was killed."""
+    script = str(Path(__file__).with_name("publish_worker.py"))
+    with subprocess.Popen([sys.executable, script, str(folder), str(first)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        begun = worker.stdout.readline()
+        time.sleep(after_s)
+        worker.kill()
+        begun += worker.stdout.read()
+    assert worker.returncode == -signal.SIGKILL
+    return int(begun.split()[-1])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

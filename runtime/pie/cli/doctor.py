@@ -78,7 +78,15 @@ def examine() -> list[Finding]:
         configuration = load_configuration(os.environ)
     except PieError as error:
         return [*findings, Finding("configuration", "missing", error.cause, error.remedy)]
-    looks: tuple[Callable[[Configuration], Finding], ...] = (_configuration, _home, _cache, _model, _snapshots, _port)
+    looks: tuple[Callable[[Configuration], Finding], ...] = (
+        _configuration,
+        _home,
+        _cache,
+        _model,
+        _snapshots,
+        _programs,
+        _port,
+    )
     return [*findings, *(look(configuration) for look in looks)]
 
 
@@ -188,6 +196,21 @@ def _snapshots(configuration: Configuration) -> Finding:
         found = f"{len(damaged)} of {len(files)} cannot be read, such as {damaged[0]}"
         return Finding("saved contexts", "note", found, "Remove the files: what they held is lost.")
     return Finding("saved contexts", "ok", f"{len(files)}")
+
+
+def _programs(configuration: Configuration) -> Finding:
+    from pie.process.store import ProgramStore
+
+    try:
+        store = ProgramStore(configuration.settings(os.environ).home / "programs")
+        programs = store.list()
+        damaged = [program.identifier for program in programs if not store.has(program.name, program.version)]
+    except PieError as error:
+        return Finding("installed programs", "missing", error.cause, error.remedy)
+    if damaged:
+        found = f"{len(damaged)} of {len(programs)} are damaged, such as {damaged[0]}"
+        return Finding("installed programs", "note", found, "Install them again.")
+    return Finding("installed programs", "ok", f"{len(programs)}")
 
 
 def _port(configuration: Configuration) -> Finding:

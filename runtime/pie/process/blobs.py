@@ -12,9 +12,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
-__all__ = ["Blobs", "digest_of", "make_folder", "replace_file"]
+__all__ = ["NEW", "Blobs", "digest_of", "make_folder", "replace_file"]
 
 NEW = ".new-"
+"""How the names of files begin that are being written."""
+
 CHUNK = 1 << 20
 State = tuple[int, int, int, int]
 """Device, inode, size and time of change of a file: another content has another state."""

@@ -9,7 +9,7 @@ import msgspec
 
 from pie.build.lock import only_one
 from pie.errors import ProgramError
-from pie.process.blobs import Blobs, digest_of, make_folder, replace_file
+from pie.process.blobs import NEW, Blobs, digest_of, make_folder, replace_file
 from pie.process.identifier import version_order
 from pie.process.registry import (
     INDEX,
@@ -45,6 +45,8 @@ def publish(release: Release, folder: Path) -> bool:
     try:
         make_folder(folder, mode=0o755)
         with only_one(folder / LOCK):
+            for left in folder.rglob(f"{NEW}*"):  # by one that was killed
+                left.unlink()
             return _add(release, folder)
     except OSError as error:
         raise ProgramError(
