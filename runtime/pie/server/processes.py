@@ -124,7 +124,7 @@ class ProcessTable:
         Raises:
             Denied: it is not there, another user's, or another client hears it.
         """
-        entry = self._find(process_id, user, malformed="Invalid process_id")
+        entry = self.find(process_id, user=user, malformed="Invalid process_id")
         if entry.reader not in (None, reader):
             raise Denied("Process not found")
         self._read(entry, reader)
@@ -144,7 +144,7 @@ class ProcessTable:
         Raises:
             Denied: it is not there, has ended, or is another user's.
         """
-        entry = self._find(process_id, user, malformed="Invalid process ID")
+        entry = self.find(process_id, user=user)
         if entry.ended_s is not None:
             raise Denied("Process not found")
         entry.terminated = True
@@ -185,7 +185,17 @@ class ProcessTable:
         for process_id in process_ids:
             self._entries[process_id].process.terminate()
 
-    def _find(self, process_id: str, user: str, *, malformed: str) -> Entry:
+    def find(self, process_id: str, *, user: str, malformed: str = "Invalid process ID") -> Entry:
+        """A user's process, running or ended.
+
+        Args:
+            process_id: its id.
+            user: who asks.
+            malformed: what is told of an id that is none.
+
+        Raises:
+            Denied: it is not there, or another user's.
+        """
         try:
             entry = self._entries.get(str(uuid.UUID(process_id)))
         except ValueError:
