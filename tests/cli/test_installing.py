@@ -193,7 +193,8 @@ def children(pid: int) -> int:
 
 def test_the_doctor_looks_at_installed_programs(pie: Pie, tmp_path: Path) -> None:
     def finding() -> dict[str, str]:
-        return {row["name"]: row for row in json.loads(pie("doctor", "--json").out)}["installed programs"]
+        findings: list[dict[str, str]] = json.loads(pie("doctor", "--json").out)
+        return {row["name"]: row for row in findings}["installed programs"]
 
     assert (finding()["state"], finding()["found"]) == ("ok", "0")
     pie("install", write(tmp_path))
