@@ -62,6 +62,11 @@ class Topics:
         self._takers: dict[Key, deque[asyncio.Future[str | None]]] = {}
         self._subscriptions: defaultdict[Key, set[Subscription]] = defaultdict(set)
 
+    @property
+    def num_open(self) -> int:
+        """Topics that hold messages or have somebody who waits for some."""
+        return len(self._queues) + len(self._takers) + len(self._subscriptions)
+
     def push(self, user: str, topic: str, message: str) -> None:
         """Append to a queue: exactly one `pull`, now or later, gets the message."""
         takers = self._takers.get((user, topic))

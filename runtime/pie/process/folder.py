@@ -6,16 +6,18 @@ import re
 from pathlib import Path
 
 from pie.build.manifest import find_manifest
+from pie.build.modules import ENTRIES
 from pie.errors import ProgramError
 
 __all__ = ["ProgramFolder"]
 
 NAME = re.compile(r"(?P<name>[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*)(?:@(?P<version>[A-Za-z0-9.+-]+))?")
 MAX_NAME = 200
+SUFFIXES = (".py", ".ts", ".js", ".wasm")
 
 
 class ProgramFolder:
-    """Finds `NAME/` with a program in it, `NAME.py` or `NAME.wasm`, directly in one folder of the operator."""
+    """Finds `NAME/` with a program in it, or `NAME` with one of `SUFFIXES`, directly in one folder of the operator."""
 
     def __init__(self, folder: Path | None) -> None:
         """Look in `folder`; None holds no program."""
@@ -56,9 +58,9 @@ class ProgramFolder:
         if self._folder is None:
             return None
         folder = self._folder / name
-        if any((folder / main).is_file() for main in ("main.py", "python/main.py")):
+        if any((folder / main).is_file() for main in ENTRIES):
             return folder
-        files = (self._folder / f"{name}{suffix}" for suffix in (".py", ".wasm"))
+        files = (self._folder / f"{name}{suffix}" for suffix in SUFFIXES)
         return next((file for file in files if file.is_file()), None)
 
 

@@ -51,9 +51,9 @@ export function equipPrefix(model: Model, tools: Iterable<Tool>): Uint32Array {
   return u32Array(call(() => wit.equip(model.wit, texts)));
 }
 
-/** Tokens that tell the model what the tool `name` returned. */
+/** Tokens that tell the model what the tool `name` returned; objects are given to it as JSON. */
 export function answerPrefix(model: Model, name: string, value: string | object): Uint32Array {
-  return u32Array(wit.answer(model.wit, name, typeof value === 'string' ? value : JSON.stringify(value)));
+  return u32Array(wit.answer(model.wit, name, typeof value === 'string' ? value : spacedJson(value)));
 }
 
 /**
@@ -77,6 +77,14 @@ export function nativeMatcher(model: Model, tools: Iterable<Tool>): Matcher | un
 export function parse(model: Model, tokens: Iterable<number>): Extract<Event, { type: 'call' }>[] {
   const ids = u32List(tokens, 'a token');
   return call(() => calls(model.wit, ids)).map(([name, args]) => ({ type: 'call', name, args }));
+}
+
+/** JSON with a space after each comma and colon, which is how models have seen it. */
+function spacedJson(value: object): string {
+  // Within strings a line end is escaped, so all that are found here are those that make the indentation.
+  return JSON.stringify(value, undefined, 1)
+    .replaceAll(/,\n */g, ', ')
+    .replaceAll(/\n */g, '');
 }
 
 function toTexts(tools: Iterable<Tool>): string[] {

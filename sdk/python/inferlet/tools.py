@@ -69,8 +69,9 @@ def equip_prefix(model: Model, tools: Iterable[Tool]) -> list[int]:
 
 
 def answer_prefix(model: Model, name: str, value: str | Mapping[str, Any] | Sequence[Any]) -> list[int]:
-    """Tokens that tell the model what the tool `name` returned."""
-    return list(tool_use.answer(model.wit, name, value if isinstance(value, str) else json.dumps(value)))
+    """Tokens that tell the model what the tool `name` returned; all but text is given to it as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return list(tool_use.answer(model.wit, name, text))
 
 
 def native_grammar(model: Model, tools: Iterable[Tool]) -> Grammar | None:
