@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import socket
 import sys
 import textwrap
@@ -13,11 +15,14 @@ import pytest
 import pytest_asyncio
 from tests.running import Run, RunInferlet, RunProgram, everything_is_given_back, run_to_end
 
-from pie.build.runner import ensure_runner
+from pie.build.program import build_program
+from pie.build.runner import ensure_runner, runner_key
+from pie.build.sources import find_sources
 from pie.config import McpServer, Settings, embedded_model
 from pie.runtime import Runtime
 
 INFERLETS = Path(__file__).parents[1] / "inferlets"
+ANSWERING = Path(__file__).parent / "daemons" / "python" / "main.py"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,19 @@ def cache_dir(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def runner_wasm(cache_dir: Path) -> Path:
     return ensure_runner(cache_dir / "runner")
+
+
+@pytest.fixture(scope="session")
+def answering_wasm(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that answers HTTP requests in every way, built once per version of the SDK."""
+    key = hashlib.sha256(ANSWERING.read_bytes() + runner_key(find_sources()).encode()).hexdigest()[:20]
+    built = cache_dir / "tests" / f"answering-{key}.wasm"
+    if not built.exists():
+        built.parent.mkdir(exist_ok=True)
+        folder = tmp_path_factory.mktemp("answering")
+        shutil.copy(ANSWERING, folder / "main.py")
+        build_program(folder, built, work_dir=cache_dir / "build")
+    return built
 
 
 @pytest.fixture(scope="session")

@@ -55,3 +55,11 @@ def install(shared_server: Server, server_home: Path, tmp_path: Path) -> Install
 @pytest.fixture
 def upstream(tmp_path: Path) -> Upstream:
     return Upstream(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def answering_program(answering_wasm: Path, server_home: Path) -> str:
+    """An installed program that answers HTTP requests."""
+    manifest = '[package]\nname = "answering"\nversion = "0.1.0"\n'
+    ProgramStore(server_home / "programs").install(answering_wasm.read_bytes(), manifest, replace=True)
+    return "answering@0.1.0"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import httpcore2
 import pytest
 from tests.server.running import TALKER, Install, Upstream, pack
 
@@ -162,12 +165,21 @@ async def test_it_asks_for_figures(server: Server, upstream: Upstream) -> None:
     assert nothing.startswith("unknown-subject: ")
 
 
-async def test_it_is_told_that_there_are_no_daemons(server: Server, upstream: Upstream, install: Install) -> None:
+async def test_it_launches_daemons(
+    server: Server, upstream: Upstream, install: Install, answering_program: str
+) -> None:
     body = """
         await client.authenticate("me")
+        await client.launch_daemon(given["id"], given["port"])
         try:
-            await client.launch_daemon(given["id"], 9000)
+            await client.launch_daemon(given["other"], given["port"])
         except Exception as error:
             return str(error)
     """
-    assert "not-offered" in await upstream.run(server.url, body, id=install("talker", TALKER))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    refused = await upstream.run(server.url, body, id=answering_program, other=install("talker", TALKER), port=port)
+    assert "no-handler" in refused
+    async with httpcore2.AsyncConnectionPool() as pool:
+        assert (await pool.request("GET", f"http://127.0.0.1:{port}/count")).content == b"0\n1\n2\n"
+    await server.service.daemons.close()

@@ -19,6 +19,7 @@ from pie.server.transcript import MAX_TEXT_BYTES
 from pie_client.messages import (
     AttachProcess,
     CheckProgram,
+    LaunchDaemon,
     LaunchProcess,
     LaunchProcesses,
     ListProcesses,
@@ -89,12 +90,13 @@ class Commands:
                 return await self._check(command)
             case LaunchProcess() | LaunchProcesses() | RunProcesses():
                 return await self._launch(command)
+            case LaunchDaemon():
+                return await self._launch_daemon(command)
             case AttachProcess(process_id=process_id):
                 processes.attach(process_id, user=self._user, reader=self._peer)
                 return "Process attached"
             case TerminateProcess(process_id=process_id):
-                processes.terminate(process_id, user=self._user)
-                return "Process terminated"
+                return await self._terminate(process_id)
             case ListProcesses():
                 return self._list()
             case Query(subject=subject):
@@ -129,6 +131,22 @@ class Commands:
                 return json.dumps(ids)
         return await self._results(ids)
 
+    async def _terminate(self, process_id: str) -> str:
+        if not await self._service.daemons.end(process_id, user=self._user):
+            self._service.processes.terminate(process_id, user=self._user)
+        return "Process terminated"
+
+    async def _launch_daemon(self, command: LaunchDaemon) -> str:
+        if json.loads(command.input or "{}"):
+            raise RequestError(
+                "bad-input", "a daemon takes no input", remedy="Let its requests say what it should know."
+            )
+        self._service.check_open()
+        stored, loaded = await self._service.programs.find(command.inferlet)
+        identifier = f"{stored.name}@{stored.version}"
+        await self._service.daemons.launch(loaded, identifier, owner=self._user, port=command.port)
+        return "server launched"
+
     async def _results(self, ids: Sequence[str]) -> str:
         """What processes return, as a JSON array; if one fails, the others are ended and its error is raised."""
         processes = self._service.processes
@@ -148,6 +166,17 @@ class Commands:
                 "elapsed_secs": int(elapsed_s),
             }
             for process_id, entry, elapsed_s in self._service.processes.running(self._user)
+        ]
+        rows += [
+            {
+                "id": daemon_id,
+                "username": daemon.owner,
+                "program": daemon.program,
+                "input": "{}",
+                "elapsed_secs": int(elapsed_s),
+                "port": daemon.port,
+            }
+            for daemon_id, daemon, elapsed_s in self._service.daemons.running(self._user)
         ]
         return json.dumps(rows, ensure_ascii=False)
 

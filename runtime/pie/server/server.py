@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
-
-import uvicorn
 
 from pie.errors import ProcessError, UsageError
 from pie.process.store import ProgramStore
 from pie.runtime import Runtime
 from pie.server.app import make_app
 from pie.server.auth import Doorkeeper, KeyDoorkeeper, OpenDoorkeeper, new_token
+from pie.server.daemons import Daemons
+from pie.server.listening import CLOSING_S, answering, authority_of, is_loopback, listen_at
 from pie.server.processes import ProcessTable
 from pie.server.programs import InstalledPrograms
 from pie.server.service import Service
@@ -27,10 +25,6 @@ from pie.server.users import Users, UsersFile
 
 __all__ = ["Server", "listen", "serve"]
 
-MAX_FRAME_BYTES = 4 << 20
-CLOSING_S = 5
-BACKLOG = 1024
-SILENT_MS = 60_000
 log = logging.getLogger(__name__)
 
 
@@ -41,20 +35,13 @@ def listen(settings: ServerSettings) -> Iterator[socket.socket]:
     Raises:
         UsageError: `port-in-use`, `cannot-listen`, or `authentication-needed` for an address that others reach.
     """
-    if not settings.authentication and not _is_loopback(settings.host):
+    if not settings.authentication and not is_loopback(settings.host):
         raise UsageError(
             "authentication-needed",
             f"others can reach {settings.host}, and authentication is off",
             remedy="Leave out --no-auth, or listen at 127.0.0.1.",
         )
-    try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-        # A client that reads nothing for so long is cut off by the kernel; accepted sockets inherit it.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS)
-    except OSError as error:
-        raise _cannot_listen(settings, error) from None
-    with listening:
+    with listen_at(settings.host, settings.port) as listening:
         yield listening
 
 
@@ -77,6 +64,7 @@ class Server:
         """Take nothing new, and wait until all processes have ended; after the grace period they are ended."""
         service = self.service
         service.is_draining = True
+        await service.daemons.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(service.settings.grace_s):
                 await service.processes.idle()
@@ -107,42 +95,14 @@ async def serve(
     token = new_token()
     doorkeeper = _doorkeeper(settings, home, token)
     programs = InstalledPrograms(runtime, await asyncio.to_thread(ProgramStore, home / "programs"))
-    service = Service(runtime, programs, ProcessTable(runtime), doorkeeper, settings)
+    daemons = Daemons(runtime, settings)
+    service = Service(runtime, programs, ProcessTable(runtime), daemons, doorkeeper, settings)
     port = listening.getsockname()[1]
     with _token_file(home / f"server-{port}.token", token) if settings.authentication else nullcontext() as token_file:
-        async with _answering(uvicorn.Server(_configuration(service)), listening):
-            yield Server(service, f"ws://{_authority(settings.host)}:{port}", token_file)
-
-
-@asynccontextmanager
-async def _answering(server: uvicorn.Server, listening: socket.socket) -> AsyncIterator[None]:
-    """Run uvicorn without its signal handlers: signals are the command's."""
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup(sockets=[listening])
-    ticking = asyncio.get_running_loop().create_task(server.main_loop(), name="uvicorn")
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await asyncio.wait([ticking])
-        await server.shutdown(sockets=[listening])
-
-
-def _configuration(service: Service) -> uvicorn.Config:
-    return uvicorn.Config(
-        make_app(service),
-        http="h11",
-        ws="websockets-sansio",
-        ws_max_size=MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,  # nothing to gain on short messages, and no compression bombs
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=CLOSING_S,
-    )
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(daemons.close)
+            await stack.enter_async_context(answering(make_app(service), listening))
+            yield Server(service, f"ws://{authority_of(settings.host)}:{port}", token_file)
 
 
 def _doorkeeper(settings: ServerSettings, home: Path, token: str) -> Doorkeeper:
@@ -172,23 +132,3 @@ def _token_file(path: Path, token: str) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _cannot_listen(settings: ServerSettings, error: OSError) -> UsageError:
-    where = f"{_authority(settings.host)}:{settings.port}"
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            "port-in-use", f"something listens at {where} already", remedy="Stop it, or choose another --port."
-        )
-    return UsageError("cannot-listen", f"{where}: {error.strerror}", remedy="Choose another --host or --port.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _authority(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pie.errors import ProcessError
 from pie.runtime import Runtime
 from pie.server.auth import Doorkeeper
+from pie.server.daemons import Daemons
 from pie.server.processes import ProcessTable
 from pie.server.programs import InstalledPrograms
 from pie.server.session import Session
@@ -28,6 +29,7 @@ class Service:
         runtime: runs the processes.
         programs: what may be launched.
         processes: what was launched.
+        daemons: what answers HTTP requests.
         doorkeeper: who may come in.
         settings: bounds.
         num_sessions: connections now.
@@ -38,6 +40,7 @@ class Service:
     runtime: Runtime
     programs: InstalledPrograms
     processes: ProcessTable
+    daemons: Daemons
     doorkeeper: Doorkeeper
     settings: ServerSettings
     num_sessions: int = 0

@@ -69,6 +69,7 @@ Command = (
     | LaunchProcess
     | LaunchProcesses
     | RunProcesses
+    | LaunchDaemon
     | AttachProcess
     | TerminateProcess
     | SignalProcess
@@ -78,7 +79,7 @@ Command = (
 )
 """Messages that are to be carried out as they are."""
 
-_NotOffered = LaunchDaemon | SubmitWorkflow | CancelWorkflow | AttachWorkflow | DetachWorkflow
+_NotOffered = SubmitWorkflow | CancelWorkflow | AttachWorkflow | DetachWorkflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ class Session:
                 return self._add_program(message)
             case TransferFile():
                 return self._transfer_file(message)
-            case LaunchDaemon() | SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
+            case SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
                 return [_not_offered(message)]
             case AuthIdentify() | AuthProve() | AuthByToken():
                 raise RuntimeError("authentication comes before commands")
@@ -284,6 +285,5 @@ def _refuse(number: int, result: str) -> Send:
 
 
 def _not_offered(message: _NotOffered) -> Send:
-    what = "daemons" if isinstance(message, LaunchDaemon) else "workflows"
-    error = RequestError("not-offered", f"this server has no {what}", remedy="Launch a process.")
+    error = RequestError("not-offered", "this server has no workflows", remedy="Launch a process.")
     return _refuse(message.corr_id, str(error))

@@ -33,6 +33,7 @@ from pie_client.messages import (
     Query,
     RegisterMcpServer,
     RunProcesses,
+    TerminateProcess,
 )
 from pie_client.process import Process, ProcessInfo
 
@@ -181,6 +182,10 @@ class Client:
     async def launch_daemon(self, program: str, port: int, input: Any = None) -> None:
         """Start a program that answers HTTP requests at a port of the server."""
         await self._ask(lambda number: LaunchDaemon(corr_id=number, port=port, inferlet=program, input=_json(input)))
+
+    async def terminate_process(self, process_id: str) -> None:
+        """End a process or a daemon of ours, whether or not we listen to it."""
+        await self._ask(lambda number: TerminateProcess(corr_id=number, process_id=process_id))
 
     async def attach_process(self, process_id: str) -> Process:
         """Listen to a process of ours that nobody listens to; what it has said meanwhile comes first."""

@@ -27,6 +27,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
         program: name and version.
         input: JSON text.
         elapsed_secs: since its launch.
+        port: where it answers HTTP requests, if it is a daemon.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     program: str
     input: str
     elapsed_secs: float
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,185 @@
+"""HTTP requests to programs: each is answered by an instance of its own, bodies pass piece by piece.
+
+An ASGI application; knows the server's runtime and nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from pie.errors import PieError, ProcessError
+from pie.host.mailbox import Event, Mailbox
+from pie.process.programs import LoadedProgram
+from pie.runtime import Answer, Client, Runtime
+from pie.wasm.wasi.http_messages import HttpRequest, HttpResponse
+
+__all__ = ["Answering"]
+
+MAX_REQUESTS = 256
+"""Requests that one program answers at a time; more are told to come again."""
+
+MAX_WAITING_BYTES = 1 << 20
+RETRY_AFTER_S = "1"
+log = logging.getLogger(__name__)
+
+
+class Answering:
+    """The requests to one program.
+
+    Attributes:
+        num_requests: answered now.
+    """
+
+    def __init__(self, runtime: Runtime, find: Callable[[], Awaitable[LoadedProgram]], *, owner: str) -> None:
+        """Let the program that `find` gives answer, as processes of `owner`."""
+        self._runtime = runtime
+        self._find = find
+        self._owner = owner
+        self.num_requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self.num_requests >= MAX_REQUESTS:
+            error = ProcessError("busy", f"{self.num_requests} requests are being answered", remedy="Try again soon.")
+            await _refuse(error, 503, scope, receive, send)
+            return
+        self.num_requests += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.num_requests -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with _Body(receive) as body:
+            answering = asyncio.ensure_future(self._begin(scope, body))
+            either: list[asyncio.Future[Any]] = [answering, body.gone]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait([answering])
+                return
+            try:
+                answer = answering.result()
+            except PieError as error:
+                log.warning("a request to %s failed: %s", scope["path"], error)
+                await _refuse(error, 502 if error.code == "no-response" else 500, scope, receive, send)
+                return
+            await _pass_on(answer, body, send)
+
+    async def _begin(self, scope: Scope, body: _Body) -> Answer:
+        program = await self._find()
+        process_id = str(uuid.uuid4())
+        client = Client(process_id, self._owner, Mailbox(lambda event: _note(program.name, event)))
+        return await self._runtime.answer(client, program, _read(scope, body))
+
+
+class _Body:
+    """A request's body on its way, and whether its client is still there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._parts: list[bytes] = []
+        self._whole = False
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> _Body:
+        self._reading = asyncio.get_running_loop().create_task(self._read(), name="request body")
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self.gone.cancel()
+
+    async def next(self) -> bytes:
+        """The next part; empty at the end. Raises ConnectionResetError if the client is gone."""
+        while not self._parts:
+            if self._whole:
+                return b""
+            if self.gone.done():
+                raise ConnectionResetError("the client left")
+            self._changed.clear()
+            await self._changed.wait()
+        part = self._parts.pop(0)
+        self._room.set()
+        return part
+
+    async def _read(self) -> None:
+        while True:
+            await self._room.wait()
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone.set_result(None)
+                self._changed.set()
+                return
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if body := message.get("body", b""):
+            self._parts.append(body)
+        self._whole = not message.get("more_body", False)
+        if sum(map(len, self._parts)) > MAX_WAITING_BYTES:
+            self._room.clear()
+        self._changed.set()
+
+
+async def _pass_on(answer: Answer, body: _Body, send: Send) -> None:
+    """Send a response as it comes; if its client leaves, its process ends.
+
+    Raises:
+        ProcessError: `no-response` if the response broke off; the server then cuts the connection, so the client knows.
+    """
+    passing = asyncio.ensure_future(_send(answer.response, send))
+    try:
+        await asyncio.wait([passing, body.gone], return_when=asyncio.FIRST_COMPLETED)
+        if passing.done():
+            passing.result()
+        else:
+            answer.process.terminate()
+    finally:
+        passing.cancel()
+        await asyncio.wait([passing])
+
+
+async def _send(response: HttpResponse, send: Send) -> None:
+    headers = [(name.lower().encode(), value) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    async for part in response.body:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _read(scope: Scope, body: _Body) -> HttpRequest:
+    query = scope["query_string"].decode("latin-1")
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    return HttpRequest(
+        method=scope["method"],
+        scheme=scope["scheme"],
+        authority=Headers(scope=scope).get("host", ""),
+        path=f"{path}?{query}" if query else path,
+        headers=[(name.decode("latin-1"), value) for name, value in scope["headers"]],
+        receive=body.next,
+    )
+
+
+def _note(name: str, event: Event) -> None:
+    """What a program writes while it answers has no other reader than the operator."""
+    if isinstance(event.data, bytes):
+        log.info("%s %s: %s", name, event.kind, event.data.decode("utf-8", "replace").rstrip())
+
+
+async def _refuse(error: PieError, status: int, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {"retry-after": RETRY_AFTER_S} if status == 503 else None
+    content = {"error": {"code": error.code, "message": error.cause, "remedy": error.remedy}}
+    await JSONResponse(content, status, headers)(scope, receive, send)
