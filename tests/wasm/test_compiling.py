@@ -62,7 +62,6 @@ SMALL = hostile.many_functions(3)
 CASES: dict[str, tuple[bytes, CompileLimits, str | None]] = {
     "much to compute": (BOMB, CompileLimits(cpu_s=1, memory_bytes=2 << 30), "compile-timeout"),
     "much to wait for": (BOMB, CompileLimits(cpu_s=100, memory_bytes=2 << 30, wall_s=0.5), "compile-timeout"),
-    "much to remember": (BOMB, CompileLimits(cpu_s=100, memory_bytes=400 << 20), "compile-limit"),
     "a large function": (
         hostile.huge_function(5_000_000),
         CompileLimits(cpu_s=100, memory_bytes=400 << 20),
@@ -98,7 +97,7 @@ async def test_a_hostile_component_is_refused_or_compiled_and_nothing_is_left(
     assert compilers() == set()
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("count", [6, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 async def test_a_mutated_component_is_refused_or_loaded(count: int, engine: WasmEngine) -> None:
     draw, codes = random.Random(7), set[str]()
     for _ in range(count):
