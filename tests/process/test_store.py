@@ -240,11 +240,22 @@ def test_a_store_that_may_not_be_written_is_read(folder: Path, store: ProgramSto
     assert blobs(folder) == [left.name, before.path.name]
 
 
+@pytest.mark.parametrize("closed", ["", "blobs", "index.sqlite3"])
+def test_a_store_that_may_not_be_read_is_told(closed: str, folder: Path, store: ProgramStore) -> None:
+    install(store, "chat", "0.1.0")
+    with read_only(folder, closed=folder / closed):
+        opened = ProgramStore(folder)
+        said = refused("store-unusable")(lambda: opened.find("chat"))
+    assert "Check the rights of PIE_HOME." in said
+
+
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """Take the right to write in a folder away; from root too, who becomes somebody else."""
+def read_only(folder: Path, *, closed: Path | None = None) -> Iterator[None]:
+    """Take the right to write in a folder away, and all rights in `closed`; from root too, who becomes another user."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
+    if closed is not None:
+        closed.chmod(0)
     for parent in folder.parents:
         if parent.stat().st_uid == os.geteuid() and len(parent.parts) > 2:
             parent.chmod(parent.stat().st_mode | 0o055)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pie.errors import ProgramError
 from pie.process.blobs import make_folder
 
-__all__ = ["Index", "Row"]
+__all__ = ["Change", "Index", "Row", "not_readable"]
 
 FILE = "index.sqlite3"
 SCHEMA = 1
@@ -109,8 +109,11 @@ class Index:
 
     def _read(self, query: str, values: tuple[str, ...]) -> list[Row]:
         with self._told():
-            if not self._file.is_file():
-                return []
+            try:
+                if not self._file.is_file():
+                    return []
+            except OSError as error:
+                raise not_readable(str(self._file), error.strerror or str(error)) from error
             with closing(self._connect(BUSY_S)) as connection:
                 return _select(connection, query, values) if _check_schema(connection, self._file) else []
 
@@ -167,6 +170,11 @@ def not_stored(what: str, why: str) -> ProgramError:
     )
 
 
+def not_readable(what: str, why: str) -> ProgramError:
+    """The error for a store that cannot be read."""
+    return ProgramError("store-unusable", f"{what} cannot be read: {why}", remedy="Check the rights of PIE_HOME.")
+
+
 def _select(connection: sqlite3.Connection, query: str, values: tuple[str, ...]) -> list[Row]:
     return [Row(*columns) for columns in connection.execute(query, values)]
 
@@ -193,6 +201,8 @@ def _explain(error: sqlite3.Error, file: Path) -> ProgramError:
         )
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}:
         return not_stored(str(file), str(error))
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return not_readable(str(file), str(error))
     return ProgramError(
         "store-unusable",
         f"{file} cannot be used: {error}",

@@ -19,7 +19,7 @@ from pie.build.manifest import Manifest, parse_manifest
 from pie.errors import ProgramError
 from pie.process.blobs import Blobs, digest_of
 from pie.process.identifier import Identifier, parse_identifier, version_order
-from pie.process.index import Change, Index, Row
+from pie.process.index import Change, Index, Row, not_readable
 from pie.process.release import COMPONENT, Release
 
 __all__ = ["MAX_PROGRAMS", "ProgramStore", "StoredProgram"]
@@ -83,7 +83,8 @@ class ProgramStore:
         """Use what lies in `folder`, and clear away what a killed process has left there."""
         self._index = Index(folder)
         self._blobs = Blobs(folder / "blobs")
-        self._sweep(list(self._blobs.files()), wait_s=0)
+        with suppress(OSError):  # who uses a store that cannot be read is told so
+            self._sweep(list(self._blobs.files()), wait_s=0)
 
     def install(self, wasm: bytes, manifest_text: str, *, replace: bool) -> StoredProgram:
         """Store a program under the name and version of its manifest.
@@ -205,11 +206,7 @@ class ProgramStore:
         try:
             return self._blobs.is_sound(self._path(row))
         except OSError as error:
-            raise ProgramError(
-                "store-unusable",
-                f"the file of {row.name}@{row.version} cannot be read: {error.strerror}",
-                remedy="Check the rights of PIE_HOME.",
-            ) from error
+            raise not_readable(f"the file of {row.name}@{row.version}", error.strerror or str(error)) from error
 
     def _sweep(self, files: Sequence[Path], *, wait_s: float = 30.0) -> None:
         """Remove those files that belong to no program; nobody can be just writing one, since that locks the table.
