@@ -198,7 +198,7 @@ async def test_a_registry_that_is_not_there_is_told(where: str) -> None:
     await refused("registry-unusable", where, "chat")
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 async def test_a_killed_publisher_leaves_whole_releases_and_the_next_goes_on(kills: int, folder: Path) -> None:
     draw, first = random.Random(3), 0
     for _ in range(kills):

@@ -18,7 +18,7 @@ from pie.process.store import ProgramStore
 Table = dict[str, str]
 """Identifier -> the number of its content."""
 
-SLOW = pytest.mark.slow
+SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("kills", [25, pytest.param(300, marks=SLOW)])

@@ -54,7 +54,7 @@ class InstalledPrograms:
         key = (stored.name, stored.digest)
         loaded = self._loaded.get(key)
         if loaded is None:
-            loaded = await self._runtime.load(stored.path)
+            loaded = await self._runtime.load(stored.path, name=stored.name)
             self._loaded[key] = loaded
             if len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
