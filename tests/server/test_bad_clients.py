@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,7 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pie.runtime import Runtime
-from pie.server.server import Server
+from pie.server.server import Server, listen, serve
+from pie.server.settings import ServerSettings
 from pie_client import Client, Event
 from pie_client.chunks import CHUNK_BYTES, content_hash
 from pie_client.messages import (
@@ -252,3 +254,28 @@ async def test_half_a_request_holds_nothing_up(server: Server) -> None:
         async with session(server) as websocket:
             await say(websocket, Ping(corr_id=1))
             assert await hear(websocket) == Response(corr_id=1, ok=True, result="Pong")
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off_and_its_process_goes_on(
+    runtime: Runtime, server_home: Path, install: Install
+) -> None:
+    flood = install("flood", FLOOD)
+    settings = ServerSettings(port=0, authentication=False, silent_s=1)
+    with listen(settings) as listening:
+        async with serve(runtime, settings, listening, home=server_home) as server:
+            async with connect(server.url, max_queue=1) as silent:
+                await say(silent, AuthIdentify(corr_id=0, username="me"))
+                await hear(silent)
+                given = json.dumps({"count": 2000, "size": 10_000})
+                await say(silent, LaunchProcess(corr_id=1, inferlet=flood, input=given, capture_outputs=True))
+                launched = await hear(silent)
+                assert isinstance(launched, Response)
+                silent.transport.pause_reading()
+                async with asyncio.timeout(60):
+                    while server.service.num_sessions:
+                        await asyncio.sleep(0.05)
+                silent.transport.abort()
+            async with Client(server.url) as again:
+                await again.authenticate("me")
+                process = await again.attach_process(launched.result)
+                assert await process.result() == "done"

@@ -183,3 +183,29 @@ async def test_it_launches_daemons(
     async with httpcore2.AsyncConnectionPool() as pool:
         assert (await pool.request("GET", f"http://127.0.0.1:{port}/count")).content == b"0\n1\n2\n"
     await server.service.daemons.close()
+
+
+async def test_it_gets_files_that_waited_for_it(server: Server, upstream: Upstream, install: Install) -> None:
+    text = """
+        from inferlet import session
+
+        async def main(input):
+            for number in range(3):
+                session.send_file(bytes(number))
+            await session.receive()
+    """
+    body = """
+        await client.authenticate("me")
+        kinds = []
+        for _ in range(5):
+            async with PieClient(sys.argv[1]) as first:
+                await first.authenticate("me")
+                process = await first.launch_process(given["id"], {})
+            await asyncio.sleep(0.1)
+            back = await client.attach_process(process.process_id)
+            await back.signal("end")
+            kinds.append([(await back.recv())[0].value for _ in range(4)])
+        return kinds
+    """
+    kinds = await upstream.run(server.url, body, id=install("files", text))
+    assert kinds == [["file", "file", "file", "return"]] * 5

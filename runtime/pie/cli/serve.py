@@ -80,7 +80,7 @@ async def _answer(
         listening = stack.enter_context(listen(chosen))  # before the model is loaded: a busy port is told at once
         with interrupt.raising():
             progress("Loading the model")
-            runtime = await stack.enter_async_context(Runtime(settings, on_progress=progress))
+            runtime = await stack.enter_async_context(Runtime(settings))
         await runtime.programs.runner(progress)
         server = await stack.enter_async_context(serve(runtime, chosen, listening, home=settings.home))
         progress.finish()

@@ -20,12 +20,16 @@ MAX_FRAME_BYTES = 4 << 20
 CLOSING_S = 5
 BACKLOG = 1024
 MAX_PORT = 65535
-SILENT_MS = 60_000
 
 
 @contextmanager
-def listen_at(host: str, port: int) -> Iterator[socket.socket]:
-    """Take a port; 0 takes a free one.
+def listen_at(host: str, port: int, *, silent_s: float = 60.0) -> Iterator[socket.socket]:
+    """Take a port.
+
+    Args:
+        host: the address.
+        port: 0 takes a free one.
+        silent_s: who takes nothing of what is sent for so long is cut off by the kernel.
 
     Raises:
         UsageError: `port-in-use`, `cannot-listen`.
@@ -35,8 +39,8 @@ def listen_at(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-        # A client that reads nothing for so long is cut off by the kernel; accepted sockets inherit it.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS)
+        # Accepted sockets inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silent_s * 1000))
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
     with listening:

@@ -6,11 +6,13 @@ import asyncio
 from collections import deque
 
 from pie.server.transcript import Transcript
-from pie_client.messages import ServerMessage, encode
+from pie_client.messages import File, ServerMessage, encode
 
 __all__ = ["Outbox"]
 
 MAX_ANSWERS = 1000
+SETTLING_S = 0.05
+"""How long files of a process wait after the answer: the client of Pie 0.4 drops those that come together with it."""
 
 
 class Outbox:
@@ -20,6 +22,7 @@ class Outbox:
         """Start empty."""
         self._answers: deque[ServerMessage] = deque()
         self._speaking: dict[Transcript, None] = {}  # in their order
+        self._settling: set[Transcript] = set()
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -33,6 +36,8 @@ class Outbox:
 
     def attach(self, transcript: Transcript) -> None:
         """Send the events of a process from now on."""
+        self._settling.add(transcript)
+        asyncio.get_running_loop().call_later(SETTLING_S, self._settled, transcript)
         transcript.attach(lambda: self._has_news(transcript))
 
     async def room(self) -> None:
@@ -51,11 +56,15 @@ class Outbox:
                 transcript = next(iter(self._speaking))
                 del self._speaking[transcript]
                 message = transcript.next()
-                if message is not None:
+                if message is not None and not (isinstance(message, File) and transcript in self._settling):
                     self._speaking[transcript] = None
                     return encode(message), transcript
             self._changed.clear()
             await self._changed.wait()
+
+    def _settled(self, transcript: Transcript) -> None:
+        self._settling.discard(transcript)
+        self._has_news(transcript)
 
     def _has_news(self, transcript: Transcript) -> None:
         self._speaking.setdefault(transcript)

@@ -1,10 +1,9 @@
-"""Installed programs, ready to run: uploaded ones are compiled before they are stored, loaded ones stay loaded."""
+"""Installed programs, ready to run: what is uploaded is compiled before it is stored."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
 from typing import Any
 
 from pie.build.manifest import check_input
@@ -15,8 +14,6 @@ from pie.runtime import Runtime
 
 __all__ = ["InstalledPrograms", "read_input"]
 
-MAX_LOADED = 256
-
 
 class InstalledPrograms:
     """The programs that clients may launch by name."""
@@ -25,7 +22,6 @@ class InstalledPrograms:
         """Load programs of `store` into `runtime`."""
         self._runtime = runtime
         self._store = store
-        self._loaded: OrderedDict[tuple[str, str], LoadedProgram] = OrderedDict()
 
     async def has(self, name: str, version: str, *, wasm_hash: str | None, manifest_hash: str | None) -> bool:
         """Whether a program is installed, with these hashes where they are given.
@@ -51,15 +47,7 @@ class InstalledPrograms:
             ProgramError: it is not installed, or cannot be loaded.
         """
         stored = await asyncio.to_thread(self._store.find, identifier)
-        key = (stored.name, stored.digest)
-        loaded = self._loaded.get(key)
-        if loaded is None:
-            loaded = await self._runtime.load(stored.path, name=stored.name)
-            self._loaded[key] = loaded
-            if len(self._loaded) > MAX_LOADED:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(key)
-        return stored, loaded
+        return stored, await self._runtime.load(stored.path, name=stored.name)
 
 
 def read_input(program: StoredProgram, input_json: str) -> Any:

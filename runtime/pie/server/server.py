@@ -41,7 +41,7 @@ def listen(settings: ServerSettings) -> Iterator[socket.socket]:
             f"others can reach {settings.host}, and authentication is off",
             remedy="Leave out --no-auth, or listen at 127.0.0.1.",
         )
-    with listen_at(settings.host, settings.port) as listening:
+    with listen_at(settings.host, settings.port, silent_s=settings.silent_s) as listening:
         yield listening
 
 

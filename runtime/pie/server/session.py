@@ -25,7 +25,6 @@ from pie_client.messages import (
     BadMessage,
     CancelWorkflow,
     CheckProgram,
-    ClientMessage,
     DetachWorkflow,
     LaunchDaemon,
     LaunchProcess,
@@ -80,6 +79,9 @@ Command = (
 """Messages that are to be carried out as they are."""
 
 _NotOffered = SubmitWorkflow | CancelWorkflow | AttachWorkflow | DetachWorkflow
+
+
+_Message = Command | Ping | AddProgram | TransferFile | _NotOffered
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,16 +207,14 @@ class Session:
     def _authenticate(self, message: AuthIdentify | AuthProve | AuthByToken) -> Send:
         if self.user is not None:
             return _answer(message.corr_id, "Already authenticated", ok=not isinstance(message, AuthProve))
-        match message:
-            case AuthIdentify(corr_id=number, username=username):
-                return self._identify(number, username)
-            case AuthProve(corr_id=number, signature=signature):
-                return self._prove(number, signature)
-            case AuthByToken(corr_id=number, token=token):
-                self.user = self._doorkeeper.user_of(token)
-                if self.user is None:
-                    return Send(Response(corr_id=number, ok=False, result="Invalid token"), self._draw_delay_s())
-                return _answer(number, "Authenticated")
+        if isinstance(message, AuthIdentify):
+            return self._identify(message.corr_id, message.username)
+        if isinstance(message, AuthProve):
+            return self._prove(message.corr_id, message.signature)
+        self.user = self._doorkeeper.user_of(message.token)
+        if self.user is None:
+            return self._refuse_late(message.corr_id, "Invalid token")
+        return _answer(message.corr_id, "Authenticated")
 
     def _identify(self, number: int, username: str) -> Send:
         self._challenge = None
@@ -236,13 +236,15 @@ class Session:
         except (binascii.Error, ValueError) as error:  # ValueError: it is not ASCII
             return _refuse(number, f"Invalid signature encoding: {error}")
         if not self._doorkeeper.accepts(challenge.username, challenge.data, decoded):
-            return Send(
-                Response(corr_id=number, ok=False, result="Signature verification failed"), self._draw_delay_s()
-            )
+            return self._refuse_late(number, "Signature verification failed")
         self.user = challenge.username
         return _answer(number, "Authenticated")
 
-    def _command(self, message: ClientMessage) -> Sequence[Effect]:
+    def _refuse_late(self, number: int, result: str) -> Send:
+        """A refusal that makes guessing slow."""
+        return Send(Response(corr_id=number, ok=False, result=result), self._draw_delay_s())
+
+    def _command(self, message: _Message) -> Sequence[Effect]:
         match message:
             case Ping(corr_id=number):
                 return [_answer(number, "Pong")]
@@ -252,8 +254,6 @@ class Session:
                 return self._transfer_file(message)
             case SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
                 return [_not_offered(message)]
-            case AuthIdentify() | AuthProve() | AuthByToken():
-                raise RuntimeError("authentication comes before commands")
         return [message]
 
     def _add_program(self, message: AddProgram) -> Sequence[Effect]:

@@ -23,6 +23,7 @@ class ServerSettings:
         allowed_origins: web pages whose scripts may connect, such as https://example.com.
         max_connections: clients at a time.
         max_upload_bytes: of one uploaded program or file.
+        silent_s: how long a client may take nothing of what is sent to it.
         grace_s: how long processes may go on after the first SIGTERM.
     """
 
@@ -34,4 +35,5 @@ class ServerSettings:
     allowed_origins: tuple[str, ...] = ()
     max_connections: int = 512
     max_upload_bytes: int = 64 * MIB
+    silent_s: float = 60.0
     grace_s: float = 30.0
