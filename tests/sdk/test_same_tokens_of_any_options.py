@@ -157,3 +157,37 @@ async def test_each_option_changes_what_the_server_makes(run_program: RunProgram
     ]
     run = await run_program(PROGRAM, {"way": "host", "cases": [plain | more for more in options]})
     assert len({tuple(made["tokens"]) for made in run.value}) == len(options)
+
+
+async def test_numbers_out_of_range_are_the_same_errors_in_the_server_and_step_by_step(run_program: RunProgram) -> None:
+    source = """
+        from contextlib import ExitStack
+        from inferlet import Adapter, Context, Error, Model, Sampler, Window, runs, zo
+
+        async def attempt(way, options):
+            generator = Context(Model.default()).user("hello").generate(Sampler.argmax(), max_tokens=3, **options)
+            try:
+                run = runs.start(generator, runs.Wishes()) if way == "host" else runs.StepRun(generator, runs.Wishes())
+                tokens = []
+                while (more := await run.next()) is not None:
+                    tokens += more
+                return tokens
+            except Error as error:
+                return error.code
+
+        async def main(way):
+            with ExitStack() as stack:
+                adapter = stack.enter_context(Adapter.create(Model.default(), "out of range"))
+                stack.callback(adapter.destroy)
+                zo.initialize(adapter, 4, 8.0, 4, 0.5, 0.5)
+                seeds = [2**63, 2**64 + 1, -(2**63), -(2**63) - 1, "one"]
+                cases = [{"adapter": adapter, "zo_seed": seed} for seed in seeds]
+                cases += [{"window": Window(2**33)}, {"window": Window(3, sink=2**33)}, {"zo_seed": 1}, {}]
+                return [await attempt(way, case) for case in cases]
+    """
+    by_host, by_steps = (await run_program(source, "host")).value, (await run_program(source, "steps")).value
+    assert by_host == by_steps
+    refused, wide, plain = by_host[:5], by_host[5:7], by_host[8]
+    assert [made == "bad-number" for made in refused] == [True, True, False, True, True]
+    assert wide == [plain] * 2
+    assert by_host[7] == "adapter-unusable"

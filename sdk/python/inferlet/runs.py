@@ -17,8 +17,11 @@ from inferlet.errors import Error, call
 
 if TYPE_CHECKING:
     from inferlet.generator import Generator
+    from inferlet.window import Window
 
 __all__ = ["HostRun", "Run", "StepRun", "TextStream", "Wishes", "start"]
+
+_LONGEST = 2**32 - 1
 
 
 class Run(Protocol):
@@ -88,8 +91,8 @@ class HostRun:
             speculate=plan.system_speculation,
             seed=plan.seed,
             counter=tally.num_generated,
-            adapter_seed=None if plan.zo_seed is None else plan.zo_seed % 2**64,
-            window=None if plan.window is None else wit_generation.Window(plan.window.size, plan.window.sink),
+            adapter_seed=None if plan.zo_seed is None else _bits(plan.zo_seed),
+            window=None if plan.window is None else _window(plan.window),
             notify_every=wishes.notify_every,
             pipe=wishes.echo,
             hide_reasoning=not wishes.reasoning,
@@ -161,6 +164,18 @@ class HostRun:
         self._handle = None
         # What the server has not written (the last token, unless a stop token followed it) is the next input.
         self._generator.context.resume(self._fed, written_from=self._start)
+
+
+def _bits(seed: int) -> int:
+    """The u64 of the same bits: the interface has no signed numbers here."""
+    low, high = -(2**63), 2**63 - 1
+    if seed not in range(low, high + 1):
+        raise Error("bad-number", f"zo_seed is {seed!r}, not a whole number from {low} to {high}")
+    return seed % 2**64
+
+
+def _window(window: Window) -> wit_generation.Window:
+    return wit_generation.Window(min(window.size, _LONGEST), min(window.sink, _LONGEST))
 
 
 class StepRun:
