@@ -166,10 +166,10 @@ class HostRun:
         self._generator.context.resume(self._fed, written_from=self._start)
 
 
-def _bits(seed: int) -> int:
+def _bits(seed: object) -> int:
     """The u64 of the same bits: the interface has no signed numbers here."""
     low, high = -(2**63), 2**63 - 1
-    if seed not in range(low, high + 1):
+    if not isinstance(seed, int) or not low <= seed <= high:
         raise Error("bad-number", f"zo_seed is {seed!r}, not a whole number from {low} to {high}")
     return seed % 2**64
 
