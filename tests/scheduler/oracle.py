@@ -49,9 +49,9 @@ class History:
         self.token_ids.append(token_id)
         self.states.append(int.from_bytes(digest, "little"))
 
-    def extend(self, token_ids: Sequence[int]) -> None:
+    def extend(self, token_ids: Sequence[int], adapter: AdapterUse | None = None) -> None:
         for token_id in token_ids:
-            self.append(token_id)
+            self.append(token_id, adapter=adapter)
 
     def drop(self, num_tokens: int) -> None:
         del self.states[len(self.states) - num_tokens :]

@@ -101,6 +101,10 @@ class StepLoop:
                 waiting.refuse(faults.shutting_down())
             self._tell()
 
+    def waited_for(self) -> list[Context]:
+        """The contexts with which somebody wants to do something once no step extends them."""
+        return [deferred.context for deferred in self._deferred]
+
     def wake(self) -> None:
         """Say that there may be something to do."""
         self._wake.set()
@@ -241,7 +245,7 @@ class StepLoop:
         if not self._relief.somebody_waits() and not self._deferred:
             await self._wake.wait()
             return
-        if self._shed() or await self._is_woken(_GRACE_S) or self._relief.make_room() or self._relief.overtake():
+        if self._shed() or await self._is_woken(_GRACE_S) or self._relief.unblock():
             return
         if not await self._is_woken(self._page_timeout_s):
             self._refuse_newest()

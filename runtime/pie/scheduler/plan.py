@@ -68,6 +68,7 @@ class State:
         first_row: where the rotation over rows begins if not all fit one step.
         prefix_reuse: whether known prefixes are attached instead of computed.
         gate: the suspended context of highest standing that is waited for, if there are too few pages for it.
+        favoured: who may go on out of turn, because nobody else could.
         most_steps: steps that the rows may run until their token budgets are looked at; None without a limit.
     """
 
@@ -80,6 +81,7 @@ class State:
     first_row: int
     prefix_reuse: bool
     gate: Context | None = None
+    favoured: Context | None = None
     most_steps: int | None = None
 
 
@@ -201,11 +203,15 @@ class _Draft:
 
     def _is_outbid(self, context: Context) -> bool:
         gate = self._state.gate
-        return gate is not None and not gate.defaulted and gate.bid > context.bid
+        if gate is None or context is self._state.favoured:
+            return False
+        return not gate.defaulted and gate.bid > context.bid
 
     def _stands_behind(self, context: Context) -> bool:
         gate = self._state.gate
-        return gate is not None and not context.held and standing(gate) > standing(context)
+        if gate is None or context is self._state.favoured or context.held:
+            return False
+        return standing(gate) > standing(context)
 
     def _grow(self, chosen: slice | Int32Array, steps: int) -> tuple[list[int], list[int]]:
         """Spend pages on rows that are about to leave their private ones; highest standing first."""
@@ -289,12 +295,17 @@ class _Draft:
         waking = sum(not contexts.pool.references(page) for page in reused)
         skipped = len(reused) * contexts.page_size
         fresh = contexts.num_pages_to_write(item.context, item.base + skipped, item.num_tokens - skipped)
+        if not fresh and waking > self._pages:
+            # Its own pages are there, but too few to let known ones come out of the cache as well.
+            reused, waking = [], 0
+            fresh = contexts.num_pages_to_write(item.context, item.base, item.num_tokens)
         if fresh:
             if self._is_outbid(item.context) if item.goes_on else self._stands_behind(item.context):
                 self._note_shortage(item.context, 0)
                 return 0
             # A decode that goes on is like a running row: it has its turn before those who only begin.
             behind = self._barrier is not None and item.sequence > self._barrier and not item.goes_on
+            behind = behind and item.context is not self._state.favoured
             spare = self._pages - (headroom if item.decode is not None and not item.goes_on else 0)
             if behind or fresh + waking > spare:
                 if self._blocked is None and not behind:

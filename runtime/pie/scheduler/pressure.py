@@ -15,7 +15,7 @@ from pie.forward import ContextId, PageId
 from pie.scheduler.context import Context
 from pie.scheduler.pages import PagePool
 
-__all__ = ["Scene", "Shortage", "Waiter", "idle_victims", "leaving", "returning", "standing"]
+__all__ = ["Scene", "Shortage", "Waiter", "clearing", "leaving", "returning", "standing"]
 
 # A program between two steps of its own takes less; one that thinks longer does not need its pages just now.
 _RESTED_S = 0.05
@@ -91,10 +91,16 @@ def leaving(shortages: Iterable[Shortage], scene: Scene) -> tuple[Context, ...]:
     return ()
 
 
-def idle_victims(missing: int, scene: Scene) -> tuple[Context, ...]:
-    """Who leaves when nothing can run: those in which nothing is to be done, whatever they bid; nobody if too few."""
-    idle = [context for context in scene.present if context.id not in scene.busy]
-    return _enough(idle, missing, scene.pool)
+def clearing(requester: Context, missing: int, scene: Scene) -> tuple[Context, ...] | None:
+    """Who leaves for a context when nothing can run, whatever they bid; None if it lacks pages even if all leave.
+
+    Those in which nothing is to be done leave first.
+    """
+    if missing <= 0:
+        return ()
+    others = [context for context in scene.present if context is not requester]
+    idle = [context for context in others if context.id not in scene.busy]
+    return _enough(idle, missing, scene.pool) or _enough(others, missing, scene.pool) or None
 
 
 def returning(

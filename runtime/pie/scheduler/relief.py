@@ -1,6 +1,16 @@
 """Makes room between steps: suspends whom `pressure` names and brings back who fits.
 
-Owns nothing; when nothing helps, whoever asked last is refused.
+Why nobody waits for ever. Whoever waits for pages is a reservation, a pass in the queue, a row that cannot grow, or a
+wanted context off the device; `Scheduler.check` verifies that nobody else waits. As long as anything runs, the one of
+highest standing among them is served next: it takes pages from those below it, or leaves, and those who have left come
+back in the order of standing, overtaken by nobody. Among equal bids the older program stands higher, so that newcomers
+do not put anybody off.
+
+When nothing can run, `unblock` tries all of them, the highest first: whoever could go on if all who can leave left
+does so, out of turn if need be, and is favoured until it has begun something, so that each such turn makes progress.
+Whoever is refused, a while later, therefore lacks pages of those who cannot leave: contexts saved in memory alone,
+those being read from a file, and those whose masks or adapters are known by a file only, while host memory is full.
+Owns nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +23,7 @@ from pie.scheduler.context import Context
 from pie.scheduler.market import Payer
 from pie.scheduler.passes import Pass
 from pie.scheduler.plan import Plan
-from pie.scheduler.pressure import Scene, idle_victims, leaving, returning, standing
+from pie.scheduler.pressure import Scene, clearing, leaving, returning, standing
 from pie.scheduler.stepper import Flight, Stepper
 
 __all__ = ["Relief"]
@@ -52,46 +62,39 @@ class Relief:
         """Suspend and restore contexts until the next step has what it can get; returns the plan that follows."""
         while victims := leaving(decided.short, self._scene()) if decided.short else ():
             for context in victims:
-                self._suspend(context)
+                self._stepper.suspend(context)
             decided = self._stepper.plan()
         # Who waits for pages of half-done passes is served before anybody comes back.
         if not any(short.missing for short in decided.short):
             self._bring_back(decided)
         return self._stepper.plan()
 
-    def make_room(self) -> bool:
-        """Suspend contexts in which nothing is to be done, when nothing can run; whether there were enough."""
-        available = self._stepper.contexts.pool.num_available
-        waiters = self._residency.waiters(self._stepper.reservations.num_pages())
-        needs = [(waiter.context, waiter.num_pages - available) for waiter in waiters]
-        needs += [(short.context, short.missing) for short in self._stepper.plan().short]
-        if not needs:
-            return False
-        _, missing = max(needs, key=lambda need: standing(need[0]))
-        victims = idle_victims(missing, self._scene())
-        for context in victims:
-            self._suspend(context)
-        return bool(victims)
+    def unblock(self) -> bool:
+        """When nothing can run, let one of those who wait go on, and others leave for it; whether there is one.
 
-    def overtake(self) -> bool:
-        """Serve somebody who fits, out of turn, when nothing can run and nobody can leave; whether there was one.
-
-        Those of higher standing lack pages that only who waits behind them could give back, by going on.
+        Standing decides who is tried first, but not more: who cannot go on even if all others leave holds nobody up.
         """
-        stepper, available = self._stepper, self._stepper.contexts.pool.num_available
-        for reservation in stepper.reservations.open():
-            if reservation.num_pages <= available and not stepper.is_pinned(reservation.context):
-                stepper.serve(reservation)
-                return True
-        for waiter in sorted(
-            self._residency.waiters(stepper.reservations.num_pages()),
-            key=lambda waiter: standing(waiter.context),
-            reverse=True,
-        ):
-            if waiter.num_pages <= available:
-                self._come_back(waiter.context)
-                return True
+        stepper, pool, scene = self._stepper, self._stepper.contexts.pool, self._scene()
+        for context, num_pages in sorted(self._needs(), key=lambda need: standing(need[0]), reverse=True):
+            victims = clearing(context, num_pages - pool.num_available, scene)
+            if victims is None:
+                continue
+            for victim in victims:
+                stepper.suspend(victim)
+            stepper.favour(context)
+            if context.away is not None:
+                self._come_back(context)
+            return True
         return False
+
+    def _needs(self) -> list[tuple[Context, int]]:
+        """Who waits for pages, and how many must be free for it to go on; each context once for each thing it needs."""
+        stepper, available = self._stepper, self._stepper.contexts.pool.num_available
+        waiters = self._residency.waiters(stepper.reservations.num_pages())
+        needs = [(waiter.context, waiter.num_pages) for waiter in waiters]
+        needs += [(one.context, one.num_pages) for one in stepper.reservations.open()]
+        short = {short.context.id: (short.context, available + short.missing) for short in stepper.plan().short}
+        return needs + list(short.values())
 
     def somebody_waits(self) -> bool:
         """Whether somebody waits for pages, seen when no step can be made."""
@@ -124,11 +127,6 @@ class Relief:
             wanted = contexts.num_pages_to_write(context, context.num_tokens, max(1, item.remaining))
         return faults.out_of_pages(wanted=wanted, free=free, total=contexts.num_pages)
 
-    def _suspend(self, context: Context) -> None:
-        self._residency.suspend(context)
-        if self._stepper.reservations.of(context):
-            self._residency.want(context)
-
     def _bring_back(self, decided: Plan) -> None:
         contexts = self._stepper.contexts
         chosen = returning(
@@ -142,6 +140,9 @@ class Relief:
             self._come_back(context)
 
     def _come_back(self, context: Context) -> None:
+        """Bring a context back if it still fits: what it shared with others may have left with them."""
+        if self._residency.suspension.num_pages_to_restore(context) > self._stepper.contexts.pool.num_available:
+            return
         self._residency.restore(context)
         for reservation in self._stepper.reservations.of(context):
             if reservation.num_pages <= self._stepper.contexts.pool.num_available:

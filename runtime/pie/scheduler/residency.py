@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 from pie.errors import PieError
@@ -191,6 +191,27 @@ class Residency:
     def waiters(self, reserved: dict[ContextId, int]) -> list[Waiter]:
         """The contexts that are waited for and what each needs, with so many pages that are asked for."""
         return [Waiter(context, self._need(context, reserved)) for context in self._wanted.values()]
+
+    def check(self, *, waited_for: Iterable[Context]) -> None:
+        """Verify that nobody who waits is forgotten.
+
+        A suspended context is wanted if a pass, or somebody else in `waited_for`, needs it; of one on the device the
+        first pass is in the queue or runs in a row, unless it has ended and waits for its step to be over.
+
+        Raises:
+            RuntimeError: somebody would wait for ever; this is a bug of the scheduler.
+        """
+        heads = [line[0] for line in self._lines.values()]
+        for context in [*waited_for, *(head.context for head in heads)]:
+            if context.away is not None and context.id not in self._wanted:
+                raise RuntimeError(f"{context!r} is waited for, and nobody brings it back")
+        if any(context.away is None for context in self._wanted.values()):
+            raise RuntimeError("a context that is on the device is still wanted")
+        queued, rows = set(self._queue), self._decoding.rows
+        for head in heads:
+            runs = head in queued or rows.row_of(head.context.id) is not None
+            if self.is_here(head.context) and not runs and not head.over:
+                raise RuntimeError(f"pass {head.sequence} of {head.context!r} is neither queued nor running")
 
     def _need(self, context: Context, reserved: dict[ContextId, int]) -> int:
         """Pages to bring a context back and let what is first in its line begin; never more than the device has."""

@@ -256,11 +256,10 @@ class Scheduler:
             ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
-        residency = self._stepper.residency
 
         def act() -> None:
-            if not found.held and residency.suspension.can_leave(found):
-                residency.suspend(found)
+            if not found.held and self._stepper.residency.suspension.can_leave(found):
+                self._stepper.suspend(found)
 
         if found.away is None:
             await self._loop.when_quiet(found, act)
@@ -421,13 +420,15 @@ class Scheduler:
         return self._stepper.stats
 
     def check(self) -> None:
-        """Verify every invariant of pages, contexts and credits.
+        """Verify every invariant of pages, contexts and credits, and that nobody who waits is forgotten.
 
         Raises:
             RuntimeError: something does not add up; this is a bug of the scheduler.
         """
         self._contexts.check(borrowed=self._stepper.borrowed_pages())
-        self._stepper.residency.suspension.check()
+        residency = self._stepper.residency
+        residency.suspension.check()
+        residency.check(waited_for=[*(one.context for one in self._stepper.reservations), *self._loop.waited_for()])
         self._market.check()
 
     async def run(self) -> None:

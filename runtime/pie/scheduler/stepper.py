@@ -70,6 +70,7 @@ class Stepper:
         self._late: list[Pass] = []
         self._doomed: dict[ContextId, Context] = {}
         self._first_row = 0
+        self._favoured: Context | None = None
 
     def __repr__(self) -> str:
         return f"<Stepper {self._rows.count} decodes, {len(self._queue)} passes, {len(self.reservations)} reservations>"
@@ -180,6 +181,19 @@ class Stepper:
         if row is not None:
             self._rows.refresh(row)
 
+    def suspend(self, context: Context) -> None:
+        """Take a context off the device that no pass extends; it comes back for whatever waits for it."""
+        self.residency.suspend(context)
+        if self.reservations.of(context):
+            self.residency.want(context)
+
+    def favour(self, context: Context) -> None:
+        """Let a context go on out of turn, until it has begun something; its reservations are served if they fit."""
+        self._favoured = context
+        for reservation in self.reservations.of(context) if self.residency.is_here(context) else ():
+            if reservation.num_pages <= self.contexts.pool.num_available:
+                self.serve(reservation)
+
     def plan(self) -> Plan:
         """Decide the next step; changes nothing."""
         blocked = self._blocked
@@ -193,6 +207,7 @@ class Stepper:
             first_row=self._first_row,
             prefix_reuse=self._prefix_reuse,
             gate=self._gate() if self.residency.is_waited_for else None,
+            favoured=self._favoured,
             most_steps=self.budgets.most_steps(decode.context.owner or "" for decode in self._rows.decodes),
         )
         return plan(state, self._limits)
@@ -206,6 +221,9 @@ class Stepper:
         # Known pages are referenced first: what is taken afterwards may evict pages that nobody refers to.
         for start in decided.starts:
             self._attach(start)
+        begun = [start.item.context for start in decided.starts]
+        if self._favoured in [*begun, *(self._rows.decodes[row].context for row in decided.growing)]:
+            self._favoured = None
         copies = self._decoding.grow(decided.growing, steps=decided.steps)
         for reservation in self.reservations.open()[: decided.grants]:
             self.serve(reservation)
