@@ -29,7 +29,7 @@ class Echo:
 
 
 async def admitted(scheduler: Scheduler, owner: str, budget: TokenBudget) -> ContextId:
-    await scheduler.admit(owner, budget=budget)
+    await scheduler.owners.admit(owner, budget=budget)
     return scheduler.create(owner)
 
 

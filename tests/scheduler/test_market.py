@@ -132,8 +132,8 @@ async def test_rent_is_asked_for_only_where_pages_are_short() -> None:
             most = 0.0
             while not all(task.done() for task in decodes):
                 await asyncio.sleep(0)
-                most = max(most, scheduler.rent())
-                assert scheduler._market.total == 6 * ENDOWMENT
+                most = max(most, scheduler.owners.rent)
+                assert scheduler.owners.market.total == 6 * ENDOWMENT
             assert {sink.reason for sink in await asyncio.gather(*decodes)} == {"length"}
             return most
 

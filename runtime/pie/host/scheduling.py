@@ -22,13 +22,13 @@ def price(_guest: Guest) -> float:
 @INTERFACE.function("rent")
 def rent(_guest: Guest, context: Context) -> float:
     """Credits that each page was charged in the last step; 0 while there is room for everybody."""
-    return context.served.scheduler.rent()
+    return context.served.scheduler.owners.rent
 
 
 @INTERFACE.function("dividend")
 def dividend(guest: Guest, model: Model) -> float:
     """Credits this process was given in the last step."""
-    return model.served.scheduler.dividend(state_of(guest).process_id)
+    return model.served.scheduler.owners.dividend(state_of(guest).process_id)
 
 
 @INTERFACE.function("latency")
@@ -40,4 +40,4 @@ def latency(_guest: Guest, context: Context) -> float:
 @INTERFACE.function("balance")
 def balance(guest: Guest, model: Model) -> float:
     """Credits of this process; an endowment of 64 at its start."""
-    return model.served.scheduler.balance(state_of(guest).process_id)
+    return model.served.scheduler.owners.balance(state_of(guest).process_id)

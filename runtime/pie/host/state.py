@@ -114,7 +114,7 @@ class HostState:
         """Wait until every model has room for the process; one that a program launched is not kept waiting."""
         children = self.children
         for model in self.models.values():
-            await model.scheduler.admit(self.process_id, budget=children.budget, waits=children.are_first)
+            await model.scheduler.owners.admit(self.process_id, budget=children.budget, waits=children.are_first)
 
     def model(self, name: str) -> ServedModel:
         """The model of that name; the empty name is the only or first one."""

@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +82,7 @@ class Programs:
         self._cache_dir = cache_dir
         self._runners: dict[Language, Program] = {}
         self._runner_lock = asyncio.Lock()
+        self._parsing = threading.Lock()
         self._loaded: dict[Hashable, LoadedProgram] = {}  # the one used longest ago first
 
     async def load(
@@ -159,7 +161,9 @@ class Programs:
             packed = read_packed(_read(path))
             return path.stem, packed.language, packed.program
         language = language_of(entry_file(path))
-        text = collect_source(path, tools_dir=self._tools_dir, progress=progress, stop=stop)
+        # In Python 3.11 two threads that parse Python at once may make each other fail (cpython issue 106905).
+        with self._parsing if language == "python" else nullcontext():
+            text = collect_source(path, tools_dir=self._tools_dir, progress=progress, stop=stop)
         return path.resolve().stem, language, text
 
     @property

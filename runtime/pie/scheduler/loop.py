@@ -18,10 +18,11 @@ from pie.forward import Device, FinishReason, TokenSink
 from pie.scheduler import faults
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
+from pie.scheduler.flight import Flight
 from pie.scheduler.market import Market
 from pie.scheduler.relief import Relief
 from pie.scheduler.reservations import Reservation
-from pie.scheduler.stepper import Flight, Stepper
+from pie.scheduler.stepper import Stepper
 
 __all__ = ["StepLoop"]
 
@@ -133,7 +134,7 @@ class StepLoop:
         others_wait = bool(waiting) or self._residency.is_waited_for or self._residency.has_moves
         can_be_had = num_pages <= pool.num_available and not others_wait
         if (can_be_had or not num_pages) and not self._stepper.is_pinned(context):
-            self._stepper.grant(context, num_pages)
+            self._stepper.working.grant(context, num_pages)
             return
         reservation = Reservation(ticket, context, num_pages, asyncio.get_running_loop().create_future())
         waiting.add(reservation)
@@ -190,10 +191,10 @@ class StepLoop:
         self._wake.set()
 
     def _act(self, context: Context, act: Callable[[], _Result]) -> _Result:
-        self._stepper.settle(context)
+        self._stepper.working.settle(context)
         context.used_s = time.monotonic()
         result = act()
-        self._stepper.refresh(context)
+        self._stepper.working.refresh(context)
         self._wake.set()
         return result
 

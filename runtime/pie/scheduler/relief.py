@@ -20,11 +20,12 @@ import time
 from pie.errors import PieError
 from pie.scheduler import faults
 from pie.scheduler.context import Context
+from pie.scheduler.flight import Flight
 from pie.scheduler.market import Payer
 from pie.scheduler.passes import Pass
 from pie.scheduler.plan import Plan
 from pie.scheduler.pressure import Scene, clearing, leaving, returning, standing
-from pie.scheduler.stepper import Flight, Stepper
+from pie.scheduler.stepper import Stepper
 
 __all__ = ["Relief"]
 
@@ -40,7 +41,7 @@ class Relief:
     def payers(self, flight: Flight) -> list[Payer]:
         """The contexts of a step, which pay rent for their pages if it is crowded."""
         pool = self._stepper.contexts.pool
-        payers = {context.id: context for context in self._stepper.contexts_of(flight) if context.owner is not None}
+        payers = {context.id: context for context in flight.contexts() if context.owner is not None}
         return [Payer(context, sum(1 / pool.references(page) for page in context.pages)) for context in payers.values()]
 
     def price(self) -> float:
@@ -119,7 +120,7 @@ class Relief:
 
     def _out_of_pages(self, item: Pass, *, free: int) -> PieError:
         context, contexts = item.context, self._stepper.contexts
-        self._stepper.settle(context)
+        self._stepper.working.settle(context)
         if context.away is not None:
             waiters = self._residency.waiters({})
             wanted = next((waiter.num_pages for waiter in waiters if waiter.context is context), context.num_pages)

@@ -108,6 +108,10 @@ class DecodeRows:
         """The row that extends this context, or None."""
         return self._row_of.get(context_id)
 
+    def decodes_of(self, rows: slice | Int32Array) -> list[Decode]:
+        """The decodes of these rows, in their order."""
+        return self.decodes[rows] if isinstance(rows, slice) else [self.decodes[row] for row in rows.tolist()]
+
     def join(self, decode: Decode, *, token: int, limit: int, counter: int) -> int:
         """Add a row whose first token was drawn in its first pass.
 

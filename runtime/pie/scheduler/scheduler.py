@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pie.forward import ContextId, DecodeRequest, Device, ForwardRequest, ForwardResult, TokenSink
 from pie.scheduler import faults
-from pie.scheduler.admission import Admission
-from pie.scheduler.budgets import TokenBudget
 from pie.scheduler.context import Context, ContextInfo
 from pie.scheduler.contexts import ContextTable
+from pie.scheduler.decode_handle import DecodeHandle
 from pie.scheduler.loop import StepLoop
-from pie.scheduler.market import DEFAULT_ENDOWMENT, Market
+from pie.scheduler.owners import Owners
 from pie.scheduler.pages import Ledger
 from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.plan import Limits
@@ -27,25 +25,13 @@ from pie.scheduler.residency import ContextState
 from pie.scheduler.snapshots import SnapshotStore
 from pie.scheduler.stats import Stats
 from pie.scheduler.stepper import Stepper
-from pie.scheduler.validation import check_decode, check_forward
+from pie.scheduler.validation import at_least_zero, check_decode, check_forward
 from pie.scheduler.weights import AdapterWeights
 
-__all__ = ["DecodeHandle", "Scheduler"]
+__all__ = ["Scheduler"]
 
 _MAX_RUN_STEPS = 32
 _RUN_S = 0.010
-
-
-class DecodeHandle:
-    """A running decode, as its asker holds it."""
-
-    def __init__(self, cancel: Callable[[], None]) -> None:
-        """Wrap what ends it."""
-        self._cancel = cancel
-
-    def cancel(self) -> None:
-        """End the decode; its sink hears no more. Nothing happens if it is over already."""
-        self._cancel()
 
 
 class Scheduler:
@@ -53,6 +39,7 @@ class Scheduler:
 
     Attributes:
         weights: who needs which adapter weights of the device.
+        owners: who is let in, with which credits and token budgets.
     """
 
     def __init__(
@@ -92,15 +79,14 @@ class Scheduler:
         self._info = info
         self.weights = AdapterWeights(device.free_adapter)
         self._contexts = ContextTable(info, self.weights)
-        self._stepper = Stepper(self._contexts, info, limits, prefix_reuse=prefix_reuse)
+        self.owners = Owners(num_pages=info.num_pages, page_size=info.page_size, wave=max_batch_rows)
+        self._stepper = Stepper(self._contexts, info, limits, self.owners.budgets, prefix_reuse=prefix_reuse)
         self._snapshots = SnapshotStore(device, self._contexts, snapshot_dir, self._reserve)
-        self._market = Market()
-        self._admission = Admission(num_pages=info.num_pages, wave=max_batch_rows)
         self._loop = StepLoop(
             device,
             self._contexts,
             self._stepper,
-            self._market,
+            self.owners.market,
             page_timeout_s=page_timeout_s,
             shed=self._snapshots.shed,
         )
@@ -115,32 +101,11 @@ class Scheduler:
 
     # Owners --------------------------------------------------------------------------------------------------------
 
-    async def admit(self, owner: str, *, budget: TokenBudget | None = None, waits: bool = True) -> None:
-        """Let an owner in, which must be released; returns when there is room for it.
-
-        Its endowment in credits, and the share of the pages that it is expected to use, follow from its budget.
-
-        Args:
-            owner: a new one.
-            budget: tokens that it may put into its contexts; None is without a limit.
-            waits: whether it waits until there is room; not so where somebody waits for it who is in.
-        """
-        endowment = DEFAULT_ENDOWMENT if budget is None else max(1, -(-budget.left // self._info.page_size))
-        if waits:
-            await self._admission.enter(owner, endowment=endowment)
-        else:
-            self._admission.enter_now(owner, endowment=endowment)
-        self._market.join(owner, endowment=endowment)
-        if budget is not None:
-            self._stepper.budgets.give(owner, budget)
-
     def release_owner(self, owner: str) -> None:
         """End everything that belongs to an owner: contexts, and with them passes, decodes and reservations."""
         for context in self._contexts.of_owner(owner):
             self.destroy(context)
-        self._market.leave(owner)
-        self._stepper.budgets.forget(owner)
-        self._admission.leave(owner)
+        self.owners.leave(owner)
 
     # Contexts ------------------------------------------------------------------------------------------------------
 
@@ -173,8 +138,8 @@ class Scheduler:
             ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
-        self._stepper.settle(found)
-        return found.info(num_pages=self._stepper.num_own_pages(found))
+        self._stepper.working.settle(found)
+        return found.info(num_pages=self._stepper.working.num_own(found))
 
     def token_ids(self, context: ContextId) -> list[int]:
         """The tokens in a context's KV; of a running decode those that were delivered.
@@ -183,7 +148,7 @@ class Scheduler:
             ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
-        self._stepper.settle(found)
+        self._stepper.working.settle(found)
         return found.token_ids()
 
     async def reserve(self, context: ContextId, num_pages: int) -> None:
@@ -192,7 +157,7 @@ class Scheduler:
         Raises:
             ContextError: `context-destroyed`; `out-of-pages` if there never can be so many, or nobody gives any back.
         """
-        await self._loop.reserve(self._contexts.get(context), _at_least_zero(num_pages))
+        await self._loop.reserve(self._contexts.get(context), at_least_zero(num_pages))
 
     def release(self, context: ContextId, num_pages: int) -> None:
         """Give the last `num_pages` working pages back, or as many as are empty when no step extends the context.
@@ -201,11 +166,11 @@ class Scheduler:
             ContextError: `context-destroyed`.
         """
         found = self._contexts.get(context)
-        _at_least_zero(num_pages)
+        at_least_zero(num_pages)
         if self._stepper.residency.is_here(found):
-            self._loop.soon(found, lambda: self._stepper.release(found, num_pages))
+            self._loop.soon(found, lambda: self._stepper.working.release(found, num_pages))
         else:
-            self._stepper.release(found, num_pages)
+            self._stepper.working.release(found, num_pages)
 
     async def commit(self, context: ContextId, num_pages: int) -> None:
         """Make the first `num_pages` working pages committed ones; equal pages of others are shared.
@@ -214,7 +179,7 @@ class Scheduler:
             ContextError: `context-destroyed`; `not-committable` if they are not full or positions do not increase.
         """
         found = self._contexts.get(context)
-        _at_least_zero(num_pages)
+        at_least_zero(num_pages)
         await self._loop.when_quiet(found, lambda: self._contexts.commit(found, num_pages))
 
     async def discard(self, context: ContextId, first: int, num_pages: int) -> None:
@@ -224,7 +189,7 @@ class Scheduler:
             ContextError: `context-destroyed`; `not-discardable`; `context-busy` while a decode extends it.
         """
         found = self._contexts.get(context)
-        _at_least_zero(num_pages)
+        at_least_zero(num_pages)
 
         def act() -> None:
             if self._stepper.is_decoding(found):
@@ -240,7 +205,7 @@ class Scheduler:
             ContextError: `context-destroyed`; `context-busy` while a decode extends it.
         """
         found = self._contexts.get(context)
-        _at_least_zero(num_tokens)
+        at_least_zero(num_tokens)
 
         def act() -> None:
             if self._stepper.is_decoding(found):
@@ -284,19 +249,6 @@ class Scheduler:
         self._contexts.get(context).bid = bid
         if self._stepper.residency.is_waited_for:
             self._loop.wake()
-
-    def balance(self, owner: str) -> float:
-        """Credits of an owner, as published every fifth step; whoever asks first has its endowment."""
-        self._market.join(owner)
-        return self._market.balance(owner)
-
-    def dividend(self, owner: str) -> float:
-        """Credits that an owner received in the last published step."""
-        return self._market.dividend(owner)
-
-    def rent(self) -> float:
-        """Credits that each page cost in the last published step; 0 while there is room for everybody."""
-        return self._market.rent
 
     # Saved contexts --------------------------------------------------------------------------------------------------
 
@@ -369,7 +321,7 @@ class Scheduler:
         """
         check_forward(request, self._info)
         context = self._contexts.get(request.context)
-        self._stepper.budgets.check(context.owner or "")
+        self.owners.budgets.check(context.owner or "")
         future: asyncio.Future[ForwardResult] = asyncio.get_running_loop().create_future()
         item = Pass(context, request, sequence=self._loop.ticket(), future=future)
         self._stepper.submit(item)
@@ -395,7 +347,7 @@ class Scheduler:
         """
         check_decode(request, self._info)
         context = self._contexts.get(request.context)
-        self._stepper.budgets.check(context.owner or "")
+        self.owners.budgets.check(context.owner or "")
         sequence = self._loop.ticket()
         if request.adapter is not None:
             self._contexts.keep_adapter(context, request.adapter.number)
@@ -429,7 +381,7 @@ class Scheduler:
         residency = self._stepper.residency
         residency.suspension.check()
         residency.check(waited_for=[*(one.context for one in self._stepper.reservations), *self._loop.waited_for()])
-        self._market.check()
+        self.owners.market.check()
 
     async def run(self) -> None:
         """Run steps until cancelled; what waits then fails with `shutting-down`."""
@@ -437,14 +389,8 @@ class Scheduler:
 
     def _seat(self, context: Context, owner: str) -> ContextId:
         """Let a new context stand with its owner."""
-        context.seniority = self._market.join(owner)
+        context.seniority = self.owners.market.join(owner)
         return context.id
 
     async def _reserve(self, context: Context, num_pages: int) -> None:
         await self._loop.reserve(context, num_pages)
-
-
-def _at_least_zero(count: int) -> int:
-    if count < 0:
-        raise faults.bad_request(f"a count of {count}", remedy="Give a count of 0 or more.")
-    return count

@@ -10,16 +10,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pie.errors import PieError
-from pie.forward import Batch, ContextId, DeviceInfo, ForwardResult, LogitMask, PageId, StepResult
+from pie.forward import ContextId, DeviceInfo, ForwardResult, LogitMask, PageId, StepResult
 from pie.scheduler import faults
-from pie.scheduler.batch import Chunk, Reading, assemble, pages_walked, read_slots
+from pie.scheduler.batch import Chunk, assemble, read_slots
 from pie.scheduler.budgets import Budgets
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.decoding import Decoding, Note
+from pie.scheduler.flight import Flight
 from pie.scheduler.passes import Decode, Pass, PassQueue
 from pie.scheduler.plan import Limits, Plan, Start, State, plan
 from pie.scheduler.pressure import standing
@@ -29,30 +29,22 @@ from pie.scheduler.rows import DecodeRows
 from pie.scheduler.speculation import Speculation
 from pie.scheduler.stats import Stats
 from pie.scheduler.suspension import Suspension
+from pie.scheduler.working_pages import WorkingPages
 
-__all__ = ["Flight", "Stepper"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Flight:
-    """A step that the device has or had."""
-
-    plan: Plan
-    batch: Batch
-    chunks: Sequence[Chunk]
-    readings: Sequence[Reading]
-    copies: Sequence[PageCopy]
+__all__ = ["Stepper"]
 
 
 class Stepper:
     """The queue, the running set and the step in flight."""
 
-    def __init__(self, contexts: ContextTable, info: DeviceInfo, limits: Limits, *, prefix_reuse: bool) -> None:
+    def __init__(
+        self, contexts: ContextTable, info: DeviceInfo, limits: Limits, budgets: Budgets, *, prefix_reuse: bool
+    ) -> None:
         """Start with nothing to do."""
         self.contexts = contexts
         self.stats = Stats()
         self.reservations = Reservations()
-        self.budgets = Budgets()
+        self.budgets = budgets
         self._limits = limits
         self._prefix_reuse = prefix_reuse
         self._rows = DecodeRows(
@@ -62,6 +54,7 @@ class Stepper:
         self._speculation = Speculation(contexts, self._decoding, self.stats, max_positions=info.max_positions)
         self._queue = PassQueue(short_tokens=max(1, limits.max_batch_tokens // 8))
         self._lines: dict[ContextId, deque[Pass]] = {}
+        self.working = WorkingPages(contexts, self._rows, self._lines)
         suspension = Suspension(contexts, num_host_pages=info.num_host_pages)
         self.residency = Residency(contexts, suspension, self._decoding, self._queue, self._lines)
         self._stalled: tuple[Decode, ...] = ()
@@ -122,23 +115,10 @@ class Stepper:
         else:
             self.contexts.destroy(context)
 
-    def grant(self, context: Context, num_pages: int) -> None:
-        """Add working pages, of which there are enough, to a context that no step extends."""
-        self.contexts.reserve(context, num_pages)
-        context.used_s = time.monotonic()
-        self.refresh(context)
-        self._move_floor(context, num_pages)
-
-    def release(self, context: Context, num_pages: int) -> None:
-        """Give empty pages of a context back, at most as many as there are; the caller refreshes it."""
-        before = context.num_pages
-        self.contexts.release(context, num_pages)
-        self._move_floor(context, context.num_pages - before)
-
     def serve(self, reservation: Reservation) -> None:
         """Give a reservation its pages, of which there are enough."""
         self.reservations.drop(reservation)
-        self.grant(reservation.context, reservation.num_pages)
+        self.working.grant(reservation.context, reservation.num_pages)
         if not reservation.future.done():
             reservation.future.set_result(None)
 
@@ -161,25 +141,6 @@ class Stepper:
         """Whether a decode past its first pass extends the context."""
         line = self._lines.get(context.id)
         return self._rows.row_of(context.id) is not None or (line is not None and line[0].goes_on)
-
-    def num_own_pages(self, context: Context) -> int:
-        """The context's pages without those that a decode has taken ahead and will give back."""
-        line = self._lines.get(context.id)
-        if not line or line[0].decode is None or not line[0].is_under_way:
-            return context.num_pages
-        return max(line[0].decode.floor_pages, context.num_pages - context.num_empty_pages)
-
-    def settle(self, context: Context) -> None:
-        """Let the context know all tokens that a running decode has written and delivered so far."""
-        row = self._rows.row_of(context.id)
-        if row is not None:
-            self._rows.settle(row)
-
-    def refresh(self, context: Context) -> None:
-        """Note that the pages of a context, or who shares them, changed between steps."""
-        row = self._rows.row_of(context.id)
-        if row is not None:
-            self._rows.refresh(row)
 
     def suspend(self, context: Context) -> None:
         """Take a context off the device that no pass extends; it comes back for whatever waits for it."""
@@ -235,14 +196,15 @@ class Stepper:
             self._release(copies)
             return None
         batch, readings = assemble(self._rows, decided.rows, chunks, steps=decided.steps, copies=copies, masks=masks)
-        self._flight = Flight(decided, batch, chunks, readings, copies)
+        self._flight = Flight(decided, batch, self._rows.decodes_of(decided.rows), chunks, readings, copies)
         self._queue.rotate()
         return self._flight
 
     def deliver(self, flight: Flight, result: StepResult, *, seconds: float) -> None:
         """Take the device's answer to the step in flight, which took so long."""
         self._flight = None
-        self._count(flight, result, seconds)
+        flight.count(self.stats, result, seconds=seconds)
+        self._first_row = (self._first_row + flight.plan.num_rows) % max(1, self._rows.count)
         if self.budgets:
             self._charge_rows(flight, result)
         if flight.plan.num_rows:
@@ -266,7 +228,7 @@ class Stepper:
     def fail(self, flight: Flight, error: PieError) -> None:
         """Take the device's failure: everything that was part of the step fails, nothing of it stays in KV."""
         self._flight = None
-        for decode in self._flying_decodes(flight):
+        for decode in flight.decodes:
             item = self._lines[decode.context.id][0]
             self.abandon(item, error)
             self._end(item)
@@ -278,11 +240,6 @@ class Stepper:
             self.abandon(chunk.item, error)
             self._end(chunk.item)
         self._land(flight)
-
-    def contexts_of(self, flight: Flight) -> Iterator[Context]:
-        """The contexts that take part in the step in flight."""
-        yield from (decode.context for decode in self._flying_decodes(flight))
-        yield from (chunk.item.context for chunk in flight.chunks)
 
     def take_notes(self) -> list[Note]:
         """What sinks must hear now; the caller tells them when it has finished its own changes."""
@@ -347,23 +304,9 @@ class Stepper:
             masks.append(mask)
         return chunks, masks
 
-    def _count(self, flight: Flight, result: StepResult, seconds: float) -> None:
-        num_rows = flight.plan.num_rows
-        steps, drawn = 1, num_rows
-        if flight.plan.steps > 1:
-            steps, drawn = int(result.num_tokens.max(initial=1)), int(result.num_tokens.sum())
-        computed = drawn + flight.batch.num_rows - num_rows
-        self.stats.count_batch(num_rows=flight.batch.num_rows, steps=steps, computed_tokens=computed)
-        walked, skipped = pages_walked(flight.batch, flight.chunks)
-        self.stats.walked_pages += walked
-        self.stats.skipped_pages += skipped
-        if not flight.chunks:
-            self.stats.time_step(seconds / steps)
-        self._first_row = (self._first_row + num_rows) % max(1, self._rows.count)
-
     def _charge_rows(self, flight: Flight, result: StepResult) -> None:
         """Charge the decodes of a step for the tokens that it put into their contexts, one for each it drew."""
-        for decode, count in zip(self._flying_decodes(flight), result.num_tokens.tolist(), strict=False):
+        for decode, count in zip(flight.decodes, result.num_tokens.tolist(), strict=False):
             if not decode.over:
                 self.budgets.charge(decode.context.owner or "", count)
 
@@ -426,12 +369,6 @@ class Stepper:
         elif was_first:
             self.residency.go_on(line[0])
 
-    def _move_floor(self, context: Context, num_pages: int) -> None:
-        """Let a decode that is under way leave so many pages more, or fewer, than it found."""
-        item = next((item for item in self._lines.get(context.id, ()) if not item.replay), None)
-        if item is not None and item.decode is not None and item.is_under_way:
-            item.decode.floor_pages = max(0, item.decode.floor_pages + num_pages)
-
     def _flies(self, item: Pass) -> bool:
         """Whether a step in flight forbids to forget the pass; a row that leaves would move another one."""
         if self._flight is None:
@@ -443,14 +380,6 @@ class Stepper:
     def _heads_row(self, item: Pass) -> bool:
         row = self._rows.row_of(item.context.id)
         return row is not None and self._rows.decodes[row] is item.decode
-
-    def _flying_decodes(self, flight: Flight) -> list[Decode]:
-        if not flight.plan.num_rows:
-            return []
-        rows = flight.plan.rows
-        if isinstance(rows, slice):
-            return list(self._rows.decodes)
-        return [self._rows.decodes[row] for row in rows.tolist()]
 
     def _land(self, flight: Flight) -> None:
         """Do what had to wait for the step to be over."""

@@ -13,9 +13,20 @@ from pie.scheduler import faults
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.passes import Pass
 
-__all__ = ["check_decode", "check_forward", "refusal"]
+__all__ = ["at_least_zero", "check_decode", "check_forward", "refusal"]
 
 _MAX_DRAWS = 65536
+
+
+def at_least_zero(count: int) -> int:
+    """A count, if it is one.
+
+    Raises:
+        RequestError: `bad-request` if it is negative.
+    """
+    if count < 0:
+        raise faults.bad_request(f"a count of {count}", remedy="Give a count of 0 or more.")
+    return count
 
 
 def check_forward(request: ForwardRequest, info: DeviceInfo) -> None:
