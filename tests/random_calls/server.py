@@ -112,7 +112,7 @@ class Server:
         self._imports = all_imports()
         self.model = Model(served)
         self._steps = self._loop.create_task(self._scheduler.run())
-        self._loop.run_until_complete(self._scheduler.admit(OWNER))
+        self._loop.run_until_complete(self._scheduler.owners.admit(OWNER))
 
     def call(self, interface: str, name: str, *arguments: Any) -> Any:
         """Call a function of the host and wait for its answer.
