@@ -85,12 +85,26 @@ class Entry:
 class ProcessTable:
     """All of them, by id."""
 
-    def __init__(self, runtime: Runtime, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start empty; processes run in `runtime`."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_unread_bytes: int = ENDED_KEPT_BYTES,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            runtime: processes run in it.
+            clock: seconds, which only go up.
+            max_unread_bytes: of what processes have said that have ended, and nobody has been sent.
+        """
+        self._max_unread_bytes = max_unread_bytes
         self._runtime = runtime
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._ended: dict[str, Entry] = {}  # the oldest first
+        self._unread: list[Entry] = []  # of those, the ones whose client has not been sent everything
         self._watching: set[asyncio.Task[None]] = set()
 
     @property
@@ -226,17 +240,20 @@ class ProcessTable:
             entry.transcript.finish("error", str(_server_failed()))
         entry.ended_s = self._clock()
         self._ended[entry.process.process_id] = entry
+        self._unread.append(entry)
         self._forget_ended()
 
     def _forget_ended(self) -> None:
         """Drop those that ended long ago, and the oldest of too many."""
         oldest_s = self._clock() - ENDED_KEPT_S
-        num_bytes = sum(entry.transcript.num_bytes for entry in self._ended.values())
+        self._unread = [entry for entry in self._unread if entry.transcript.num_bytes]
+        num_bytes = sum(entry.transcript.num_bytes for entry in self._unread)
         for process_id, entry in tuple(self._ended.items()):
             is_old = entry.ended_s is not None and entry.ended_s < oldest_s
-            if not (is_old or len(self._ended) > MAX_ENDED or num_bytes > ENDED_KEPT_BYTES):
+            if not (is_old or len(self._ended) > MAX_ENDED or num_bytes > self._max_unread_bytes):
                 return
             num_bytes -= entry.transcript.num_bytes
+            entry.transcript.clear()
             del self._ended[process_id], self._entries[process_id]
 
 

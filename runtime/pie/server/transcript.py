@@ -126,6 +126,12 @@ class Transcript:
         self._trim()
         self._let_go()
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        self._chunks.clear()
+        self.num_bytes = 0
+
     def next(self) -> ProcessEvent | File | None:
         """What is to be sent next; the same until it `was_sent`. None if there is nothing."""
         if not self._waiting:
