@@ -241,6 +241,13 @@ def test_what_is_no_message_is_ignored(fields: dict[str, object]) -> None:
     assert isinstance(effect, Ignored)
 
 
+def test_what_is_told_of_a_bad_frame_is_one_short_line() -> None:
+    (effect,) = inside().raw(type="two\nlines" + "x" * 1000)
+    assert isinstance(effect, Ignored)
+    assert len(effect.reason) <= 200
+    assert "\n" not in effect.reason
+
+
 def test_after_ten_such_frames_the_connection_is_closed() -> None:
     line = inside()
     for _ in range(MAX_BAD_FRAMES - 1):

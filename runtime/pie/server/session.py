@@ -58,6 +58,7 @@ __all__ = [
 
 MAX_BAD_FRAMES = 10
 MAX_USERNAME = 128
+MAX_REASON = 200
 CHALLENGE_S = 30.0
 INVALID_DATA = 1007
 """The code with which a WebSocket closes after data that is not what it should be."""
@@ -182,7 +183,7 @@ class Session:
         try:
             message = decode_client_message(frame)
         except BadMessage as error:
-            return self._bad_frame(str(error))
+            return self._bad_frame(" ".join(str(error).split())[:MAX_REASON])  # a part of it is the client's own
         if isinstance(message, AuthIdentify | AuthProve | AuthByToken):
             return [self._authenticate(message)]
         if self.user is None:
