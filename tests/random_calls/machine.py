@@ -177,7 +177,7 @@ class RandomCalls(RuleBasedStateMachine):
     @rule(context=contexts, tokens=TOKENS)
     def destroy_under_a_pass(self, context: Any, tokens: list[int]) -> None:
         """What waits for a context that goes fails with it, unless it was over before."""
-        if self._believed[context].is_alive:
+        if self._believed[context].is_alive and not self._believed[context].discarded:
             self.reserve(context, 3)
             future = self._start(context, ask(tokens, list(range(len(tokens))), None, None))
             self.destroy(context)
