@@ -115,7 +115,8 @@ async def test_errors_show_the_authors_lines_and_nobody_elses(
         ("export const main = () => 1n;", "not-json", "BigInt"),
         ("export const main = () => main;", "not-json", "a function"),
         ("export async function main() { await new Promise(() => {}); }", "deadlock", "every task waits"),
-        ("export async function main() { return await fetch('http://localhost/'); }", "not-offered", "fetch"),
+        ("export async function main() { return await fetch('http://localhost/'); }",
+         "http-not-allowed", "localhost at port 80 is not open"),
     ],
 )  # fmt: skip
 async def test_an_error_that_ends_a_program_keeps_its_code_and_tells_its_line(

@@ -13,19 +13,23 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400
 NAMES = """
     Adapter Audio Child Context Distribution Embedding Entropy Forward GenStep Generator Grammar GrammarConstraint Image
     InferletError Logits Logprob Logprobs Matcher McpSession Model Output ProbeHandle SampleHandle Sampler Subscription
-    Tokenizer Video Window anyJson chat ebnf grammar jsonSchema mask mcp media messaging reasoning regex runtime
-    scheduling session speech tools zo
+    Tokenizer Video Window anyJson chat ebnf files grammar http jsonSchema mask mcp media messaging reasoning
+    regex runtime scheduling session speech tools zo
 """
 
 FUNCTIONS = {
     "chat": "Decoder assistant cue firstUser seal stopTokens system systemUser user",
+    "files": "append exists list mkdir readBytes readText remove rename stat writeBytes writeText",
+    "http": "fetch get post",
     "mask": "intersect window",
     "mcp": "McpError McpSession availableServers connect",
+    "media": "Audio Image Video",
     "messaging": "Subscription broadcast pull push subscribe",
     "reasoning": "Decoder",
     "runtime": "Child instanceId launch models username version",
     "scheduling": "balance dividend latency price rent",
     "session": "receive receiveFile send sendFile",
+    "speech": "Speech speak",
     "tools": "Decoder answerPrefix equipPrefix nativeGrammar nativeMatcher parse",
     "zo": "adapterSeed initialize update",
 }
@@ -86,6 +90,7 @@ async def test_a_context_is_filled_forked_saved_and_truncated(run_javascript: Ru
         using fork = context.fork();
         fork.truncate(2);
         context.save('kept');
+        const again = code(() => context.save('kept', { overwrite: false }));
         const name = context.snapshot();
         using opened = Context.open(model, 'kept')!;
         using taken = Context.take(model, name)!;
@@ -93,11 +98,11 @@ async def test_a_context_is_filled_forked_saved_and_truncated(run_javascript: Ru
         return [
           buffered === length, context.buffer().length, length - fork.seqLen, opened.seqLen === length,
           taken.seqLen === length, Context.open(model, 'kept') ?? null, Context.take(model, name) ?? null,
-          code(() => Context.delete(model, 'kept')), context.pageSize > 0, context.model === model,
+          code(() => Context.delete(model, 'kept')), again, context.pageSize > 0, context.model === model,
         ];
     """
     assert await value(run_javascript, body) == [
-        True, 0, 2, True, True, None, None, "snapshot-not-found", True, True,
+        True, 0, 2, True, True, None, None, "snapshot-not-found", "snapshot-exists", True, True,
     ]  # fmt: skip
 
 

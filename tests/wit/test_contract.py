@@ -17,6 +17,9 @@ OURS_ALONE = {
     "pie:ext/pages",
     "pie:ext/http",
     "pie:ext/source",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
     "wasi:io/poll",
 }
 

@@ -74,6 +74,7 @@ def build_program(
     entry = entry_file(path)
     own_name = entry.stem if path.is_file() and entry.stem != "main" else entry.resolve().parent.name
     name = check_name(manifest.package.name if manifest else own_name.lower().replace("_", "-"))
+    language = language_of(entry)
     program = collect_source(path, tools_dir=tools_dir, progress=progress)
     if progress is not None:
         progress(f"Building {name}")
@@ -81,9 +82,9 @@ def build_program(
     with tempfile.TemporaryDirectory(prefix="pie-program-", dir=work_dir) as scratch:
         sources = find_sources()
         exports = [HANDLER_INTERFACE] if _answers_requests(entry, program) else []
-        wit = write_world(Path(scratch) / "wit", sources, name=name, exports=exports)
+        wit = write_world(Path(scratch) / "wit", sources, name=name, language=language, exports=exports)
         built = Path(scratch) / "program.wasm"
-        if language_of(entry) == "javascript":
+        if language == "javascript":
             tools = find_tools(sources, tools_dir)
             componentize_javascript(wit, tools, sources, program=program, output=built)
         else:

@@ -58,7 +58,9 @@ def ensure_runner(
             if progress is not None:
                 progress(f"Building the {LANGUAGE_NAMES[language]} runner, once for this version")
             with tempfile.TemporaryDirectory(prefix="pie-runner-", dir=cache_dir) as scratch:
-                wit = write_world(Path(scratch) / "wit", sources, name="runner", imports=[SOURCE_INTERFACE])
+                wit = write_world(
+                    Path(scratch) / "wit", sources, name="runner", language=language, imports=[SOURCE_INTERFACE]
+                )
                 built = Path(scratch) / "runner.wasm"
                 if language == "python":
                     _build_python(wit, sources, key, built, stop)

@@ -29,8 +29,8 @@ def render_stubs() -> dict[str, str]:
         ProgramError: `sdk-missing`, `build-failed`.
     """
     with tempfile.TemporaryDirectory(prefix="pie-stubs-") as scratch:
-        names = {"imports": [SOURCE_INTERFACE], "exports": [HANDLER_INTERFACE]}
-        wit = write_world(Path(scratch) / "wit", find_sources(), name="runner", **names)
+        imports, exports = [SOURCE_INTERFACE], [HANDLER_INTERFACE]
+        wit = write_world(Path(scratch) / "wit", find_sources(), name="runner", imports=imports, exports=exports)
         made = Path(scratch) / "bindings"
         bindings(wit, made)
         files = {path.relative_to(made): path.read_text() for pattern in _KEPT for path in sorted(made.glob(pattern))}

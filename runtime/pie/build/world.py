@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from pie.build.modules import Language
 from pie.build.sources import Sources
 from pie.errors import ProgramError
 
@@ -14,6 +15,7 @@ __all__ = ["HANDLER_INTERFACE", "check_name", "write_world"]
 
 HANDLER_INTERFACE = "wasi:http/incoming-handler@0.2.4"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_WORLDS: dict[Language, str] = {"python": "inferlet", "javascript": "inferlet-javascript"}
 _RESERVED = frozenset({"core", "ext", "inferlet", "instruct", "mcp", "zo"})
 
 
@@ -33,7 +35,13 @@ def check_name(name: str) -> str:
 
 
 def write_world(
-    directory: Path, sources: Sources, *, name: str, imports: Sequence[str] = (), exports: Sequence[str] = ()
+    directory: Path,
+    sources: Sources,
+    *,
+    name: str,
+    language: Language = "python",
+    imports: Sequence[str] = (),
+    exports: Sequence[str] = (),
 ) -> Path:
     """Write the world `program` of the package `pie:<name>` into `directory`, contract included; return `directory`.
 
@@ -41,6 +49,7 @@ def write_world(
         directory: does not exist yet.
         sources: where the contract is.
         name: the package name.
+        language: of the program.
         imports: interfaces beyond those of every program.
         exports: interfaces beyond `run`.
     """
@@ -55,7 +64,7 @@ def write_world(
         "}",
         "",
         "world program {",
-        "  include pie:inferlet/inferlet;",
+        f"  include pie:inferlet/{_WORLDS[language]};",
         *(f"  import {interface};" for interface in imports),
         "  export run;",
         *(f"  export {interface};" for interface in exports),

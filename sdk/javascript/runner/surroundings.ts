@@ -1,6 +1,6 @@
-/** The global functions of a program that are ours: timers on the one event loop, and no network. */
+/** The global functions of a program that are ours: timers on the one event loop, and `fetch`. */
 
-import { InferletError } from '../src/errors.ts';
+import { fetch } from '../src/http.ts';
 import { LOOP } from '../src/loop.ts';
 
 type Callback = (...args: unknown[]) => void;
@@ -12,12 +12,28 @@ export function install(): void {
     setInterval: timer({ repeats: true }),
     clearTimeout: (id: number) => LOOP.clearTimer(id),
     clearInterval: (id: number) => LOOP.clearTimer(id),
-    fetch: async () => {
-      throw new InferletError('not-offered', 'fetch is not offered by this runtime. Do without it.');
-    },
+    fetch,
   });
+  // The engine's own `timeout` knows no loop but its own, `abort` needs a reason, and `throwIfAborted` ends the program.
+  AbortSignal.timeout = timeout;
+  AbortSignal.abort = abort;
+  AbortSignal.prototype.throwIfAborted = function (this: AbortSignal): void {
+    if (this.aborted) throw this.reason;
+  };
 }
 
 function timer(options: { repeats: boolean }): (callback: Callback, delayMs?: number, ...args: unknown[]) => number {
   return (callback, delayMs = 0, ...args) => LOOP.setTimer(() => callback(...args), delayMs, options);
+}
+
+function timeout(delayMs: number): AbortSignal {
+  const controller = new AbortController();
+  LOOP.setTimer(() => controller.abort(new DOMException('the time is over', 'TimeoutError')), delayMs, { repeats: false });
+  return controller.signal;
+}
+
+function abort(reason: unknown = new DOMException('the operation was given up', 'AbortError')): AbortSignal {
+  const controller = new AbortController();
+  controller.abort(reason);
+  return controller.signal;
 }

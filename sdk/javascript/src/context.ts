@@ -1,7 +1,7 @@
 /** Token sequences: a buffer of tokens to come in the program, keys and values of the others in the server. */
 
 import * as wit from 'pie:core/context';
-import * as witPages from 'pie:ext/pages';
+import { ForwardPass } from 'pie:core/inference';
 
 import * as bidding from './bidding.ts';
 import { Buffer } from './buffer.ts';
@@ -11,8 +11,8 @@ import { flush, Forward } from './forward.ts';
 import { Generator } from './generator.ts';
 import { Handle } from './handle.ts';
 import type { Model } from './model.ts';
-import { u32 } from './numbers.ts';
 import type { GenerateOptions } from './options.ts';
+import { Paged } from './paged.ts';
 import { Pages } from './pages.ts';
 import type { HostRun } from './runs.ts';
 import type { Sampler } from './sampler.ts';
@@ -23,7 +23,7 @@ import type { Sampler } from './sampler.ts';
  * Filling methods only buffer tokens; `flush`, a forward pass or a generation sends them to the server. Declare it
  * with `using` to give back its pages at the end of the block.
  */
-export class Context implements Disposable {
+export class Context extends Paged implements Disposable {
   /** The model. */
   readonly model: Model;
   readonly #handle: Handle<wit.Context>;
@@ -31,11 +31,13 @@ export class Context implements Disposable {
   #buffer: Buffer;
   #run: HostRun | undefined;
   #runOf: Generator | undefined;
+  #sparePass: ForwardPass | undefined;
 
   constructor(model: Model);
   /** @internal Wrap a handle of the host. */
   constructor(model: Model, resource: wit.Context);
   constructor(model: Model, resource?: wit.Context) {
+    super();
     this.model = model;
     this.#handle = new Handle('context', resource ?? call(() => wit.Context.create(model.wit)));
     this.#buffer = new Buffer(model);
@@ -66,9 +68,19 @@ export class Context implements Disposable {
     return copy;
   }
 
-  /** Save a snapshot of what the server holds, without the buffer; it survives the program and the server. */
-  save(name: string): void {
+  /**
+   * Save a snapshot of what the server holds, without the buffer; it survives the program and the server.
+   *
+   * Throws `snapshot-exists` if there is one of that name and `overwrite` is false.
+   */
+  save(name: string, { overwrite = true }: { overwrite?: boolean } = {}): void {
     this.#endRun();
+    if (!overwrite) {
+      using existing = Context.open(this.model, name);
+      if (existing !== undefined) {
+        throw new InferletError('snapshot-exists', `there is a snapshot named ${JSON.stringify(name)} already`);
+      }
+    }
     call(() => this.wit.save(name));
   }
 
@@ -82,6 +94,8 @@ export class Context implements Disposable {
   release(): void {
     if (this.#handle.isReleased) return;
     if (this.#run !== undefined && !this.#run.isAwaited) this.#run.close();
+    this.#sparePass?.[Symbol.dispose]();
+    this.#sparePass = undefined;
     this.wit.destroy();
     this.#handle[Symbol.dispose]();
   }
@@ -98,12 +112,6 @@ export class Context implements Disposable {
   /** Tokens whose keys and values the server holds; the buffer does not count. */
   get seqLen(): number {
     return this.pages.seqLen;
-  }
-
-  /** Pages of memory that it takes; those that it shares with others count, those that are discarded are one. */
-  get pagesHeld(): number {
-    this.#endRun();
-    return witPages.held(this.wit);
   }
 
   /** The tokens that the server does not have yet. */
@@ -152,23 +160,6 @@ export class Context implements Disposable {
   /** Send the buffer to the server and commit the pages it fills. The buffer is unchanged if that fails. */
   async flush(): Promise<void> {
     await flush(this);
-  }
-
-  /** Forget the last `numTokens` tokens of the working pages, or all of them if there are fewer. */
-  truncate(numTokens: number): void {
-    this.pages.truncate(numTokens);
-  }
-
-  /**
-   * Give back the memory of full pages that no later token attends to; their tokens and positions stay counted.
-   *
-   * Each token of every later pass must be masked from them (`Forward.attentionMask`). Throws `not-discardable` if they
-   * are not all full.
-   */
-  discardPages(first: number, count: number): void {
-    this.#endRun();
-    const [start, length] = [u32(first, 'first'), u32(count, 'count')];
-    call(() => witPages.discard(this.wit, start, length));
   }
 
   /** A forward pass to fill in. */
@@ -220,6 +211,22 @@ export class Context implements Disposable {
   get pending(): Buffer {
     this.#endRun();
     return this.#buffer;
+  }
+
+  /** @internal An empty pass: the one kept last, or a new one. */
+  takePass(): ForwardPass {
+    const spare = this.#sparePass;
+    this.#sparePass = undefined;
+    if (spare !== undefined) return spare;
+    const pass = new ForwardPass(this.model.wit);
+    pass.context(this.wit);
+    return pass;
+  }
+
+  /** @internal Use a pass, which has been executed, for the next one. */
+  keepPass(pass: ForwardPass): void {
+    if (this.#sparePass === undefined) this.#sparePass = pass;
+    else pass[Symbol.dispose]();
   }
 
   /** @internal Note that the server generates with this context; the next use of the context ends that. */

@@ -1,6 +1,6 @@
 /** Single forward passes of a context. */
 
-import { ForwardPass, type FutureOutput } from 'pie:core/inference';
+import type { ForwardPass, FutureOutput, Output as Raw } from 'pie:core/inference';
 import { seed as seedDraws } from 'pie:ext/sampling';
 import { adapterSeed } from 'pie:zo/zo';
 
@@ -15,13 +15,27 @@ import { Output, type ProbeHandle, type SampleHandle } from './output.ts';
 import { Readouts } from './readouts.ts';
 import type { Probe, Sampler } from './sampler.ts';
 
-/** An empty pass of a context; the caller releases it. */
-export function newPass(context: Context, adapter?: Adapter, zoSeed?: bigint): ForwardPass {
-  const pass = new ForwardPass(context.model.wit);
-  pass.context(context.wit);
-  if (adapter !== undefined) pass.adapter(adapter.wit);
-  if (zoSeed !== undefined) adapterSeed(pass, zoSeed);
-  return pass;
+/** What a pass is subject to beside its context. */
+interface Subject {
+  readonly adapter?: Adapter | undefined;
+  readonly zoSeed?: bigint | undefined;
+}
+
+/** What a pass of a context gives that `fill` has filled in. Throws if it is not well formed. */
+export async function runPass(context: Context, { adapter, zoSeed }: Subject, fill: (pass: ForwardPass) => void): Promise<Raw> {
+  const pass = context.takePass();
+  let pending: FutureOutput;
+  try {
+    if (adapter !== undefined) pass.adapter(adapter.wit);
+    if (zoSeed !== undefined) adapterSeed(pass, zoSeed);
+    fill(pass);
+    pending = call(() => pass.execute());
+  } catch (error) {
+    pass[Symbol.dispose]();
+    throw error;
+  }
+  context.keepPass(pass); // `execute` has emptied it
+  return await loop.output(pending);
 }
 
 /** `length` positions that follow each other. */
@@ -36,21 +50,15 @@ interface Input {
 }
 
 /** Send the buffer of a context to the server, with an adapter if there is one, and commit the pages it fills. */
-export async function flush(context: Context, adapter?: Adapter, zoSeed?: bigint): Promise<void> {
+export async function flush(context: Context, subject: Subject = {}): Promise<void> {
   const tokens = context.buffer();
   if (tokens.length === 0) return;
   const { pages } = context;
   pages.reserve(tokens.length);
-  await loop.output(startFlush(context, tokens, adapter, zoSeed));
+  await runPass(context, subject, (pass) => pass.inputTokens(tokens, positionsFrom(pages.seqLen, tokens.length)));
   context.pending.drop(tokens.length);
   pages.wrote(tokens.length);
   pages.commit();
-}
-
-function startFlush(context: Context, tokens: Uint32Array, adapter?: Adapter, zoSeed?: bigint): FutureOutput {
-  using pass = newPass(context, adapter, zoSeed);
-  pass.inputTokens(tokens, positionsFrom(context.seqLen, tokens.length));
-  return call(() => pass.execute());
 }
 
 /** One forward pass in the making. Tokens buffered in the context are flushed before it runs, with its adapter. */
@@ -151,11 +159,12 @@ export class Forward {
   /** Run the pass. Throws if it is not well formed, or there are no pages for it. */
   async execute(): Promise<Output> {
     const context = this.#context;
-    await flush(context, this.#adapter, this.#zoSeed);
+    const subject = { adapter: this.#adapter, zoSeed: this.#zoSeed };
+    await flush(context, subject);
     const numTokens = this.#inputs.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const numMedia = this.#media.reduce((sum, { media }) => sum + media.tokenCount, 0);
     context.pages.reserve(numTokens + numMedia);
-    const raw = await loop.output(this.#start());
+    const raw = await runPass(context, subject, (pass) => this.#fill(pass));
     if (numMedia > 0 || this.#inputs.some(({ positions }) => positions !== undefined)) {
       context.pages.refresh();
     } else {
@@ -165,8 +174,7 @@ export class Forward {
     return new Output(raw, this.#readouts.places(raw.slots.length));
   }
 
-  #start(): FutureOutput {
-    using pass = newPass(this.#context, this.#adapter, this.#zoSeed);
+  #fill(pass: ForwardPass): void {
     let position = this.#context.seqLen;
     for (const { tokens, positions } of this.#inputs) {
       if (tokens.length > 0) pass.inputTokens(tokens, positions ?? positionsFrom(position, tokens.length));
@@ -177,6 +185,5 @@ export class Forward {
     if (this.#logitMask !== undefined) pass.logitMask(this.#logitMask);
     if (this.#draws !== undefined) seedDraws(pass, this.#draws.seed, this.#draws.counter);
     this.#readouts.attachTo(pass);
-    return call(() => pass.execute());
   }
 }

@@ -27,8 +27,10 @@ export {
 } from './constraints.ts';
 export { Context } from './context.ts';
 export { InferletError } from './errors.ts';
+export * as files from './files.ts';
 export { Forward } from './forward.ts';
 export { Generator, type JsonOptions, type TextOptions } from './generator.ts';
+export * as http from './http.ts';
 export * as mask from './mask.ts';
 export type { Brle } from './mask.ts';
 export { Grammar, Matcher, type JsonSchemaSource } from './matching.ts';

@@ -13,6 +13,8 @@ import type { Pollable } from 'wasi:io/poll@0.2.4';
 import { fromHost, InferletError } from './errors.ts';
 
 const NO_LIMIT_US = 2n ** 64n - 1n;
+/** How long the loop sleeps at most while the engine's own operations go on: those are not among what it waits for. */
+const ENGINE_MS = 1;
 const soon: (turn: () => void) => void = ((later) => (turn: () => void) => void later(turn, 0))(globalThis.setTimeout);
 
 /** One operation of the host that the program waits for. */
@@ -44,6 +46,7 @@ export class EventLoop {
   #waits: Wait[] = [];
   readonly #timers = new Map<number, Timer>();
   #numTimers = 0;
+  #numEngine = 0;
   #watcher: Watcher | undefined;
   #isScheduled = false;
 
@@ -66,6 +69,26 @@ export class EventLoop {
       this.#waits.push({ waitable, handle, resolve, reject });
       this.#schedule();
     });
+  }
+
+  /** Wait no longer: release what was waited for, and reject with `reason`. */
+  giveUp(waitable: Waitable, reason: unknown): void {
+    const index = this.#waits.findIndex((wait) => wait.waitable === waitable);
+    for (const { handle, reject } of index < 0 ? [] : this.#waits.splice(index, 1)) {
+      handle?.[Symbol.dispose]();
+      reject(reason);
+    }
+  }
+
+  /** What comes of an operation of the engine, which goes on only while the loop does not sleep. */
+  async engine<T>(operation: Promise<T>): Promise<T> {
+    this.#numEngine += 1;
+    this.#schedule();
+    try {
+      return await operation;
+    } finally {
+      this.#numEngine -= 1;
+    }
   }
 
   /** Call `fire` after `delayMs`, and again each `delayMs` if it `repeats`. */
@@ -92,7 +115,7 @@ export class EventLoop {
     this.#isScheduled = false;
     this.#watcher?.rested();
     if (this.#watcher === undefined) return;
-    if (this.#waits.length === 0 && this.#timers.size === 0) {
+    if (this.#waits.length === 0 && this.#timers.size === 0 && this.#numEngine === 0) {
       this.#watcher.idle();
       return;
     }
@@ -103,7 +126,8 @@ export class EventLoop {
 
   /** Wait for any of the operations under way, or for the next timer, in one crossing. */
   #sleep(): void {
-    const due = Math.min(...Array.from(this.#timers.values(), (timer) => timer.dueMs)) - performance.now();
+    const next = Math.min(...Array.from(this.#timers.values(), (timer) => timer.dueMs)) - performance.now();
+    const due = this.#numEngine > 0 ? Math.min(next, ENGINE_MS) : next;
     if (this.#waits.length === 0 && due <= 0) return;
     const timeoutUs = due === Infinity ? NO_LIMIT_US : BigInt(Math.ceil(Math.max(0, due) * 1000));
     const finished = waitMany(this.#waits.map(({ waitable }) => waitable), timeoutUs);
@@ -155,9 +179,21 @@ export async function progress(handle: Generation): Promise<Progress> {
   return (await LOOP.wait({ tag: 'generation', val: handle }, undefined)) as Progress;
 }
 
-/** Resolves when a pollable is ready, and releases it. */
-export async function ready(handle: Pollable): Promise<void> {
-  await LOOP.wait({ tag: 'pollable', val: handle }, handle);
+/** Resolves when a pollable is ready, and releases it. Throws the reason of a signal that fires before. */
+export async function ready(handle: Pollable, signal?: AbortSignal): Promise<void> {
+  const waitable: Waitable = { tag: 'pollable', val: handle };
+  const stop = () => LOOP.giveUp(waitable, signal?.reason);
+  signal?.addEventListener('abort', stop);
+  try {
+    await LOOP.wait(waitable, handle);
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+/** What comes of an operation of the engine, such as the reading of a stream. */
+export async function engine<T>(operation: Promise<T>): Promise<T> {
+  return await LOOP.engine(operation);
 }
 
 function settle(wait: Wait, outcome: Outcome): void {

@@ -1,12 +1,11 @@
 /** One step of a generation, run by the program. */
 
-import type { FutureOutput } from 'pie:core/inference';
+import type { ForwardPass } from 'pie:core/inference';
 import { logitMasks, seed as seedDraws } from 'pie:ext/sampling';
 
-import { call, InferletError } from './errors.ts';
-import { newPass, positionsFrom } from './forward.ts';
+import { InferletError } from './errors.ts';
+import { positionsFrom, runPass } from './forward.ts';
 import type { Generator } from './generator.ts';
-import * as loop from './loop.ts';
 import type { Brle } from './mask.ts';
 import { u32List } from './numbers.ts';
 import { Output, ProbeHandle, type SampleHandle } from './output.ts';
@@ -57,7 +56,10 @@ export class GenStep {
     const readouts = new Readouts();
     const sampled = this.#attach(readouts);
     context.pages.reserve(numInputs);
-    const raw = await loop.output(this.#start(drafts, masks, readouts));
+    const raw = await runPass(context, plan, (pass) => {
+      this.#fill(pass, drafts, masks);
+      readouts.attachTo(pass);
+    });
     context.pending.drop(this.#pending.length);
     context.pages.wrote(numInputs);
     const places = readouts.places(raw.slots.length);
@@ -72,10 +74,17 @@ export class GenStep {
   #guess(): { drafts: Draft[]; masks: Brle[] } {
     const { plan, tally } = this.#generator;
     if (!this.#draws || this.#pending.length === 0 || tally.numRemaining === 1) return { drafts: [], masks: [] };
-    let drafts = plan.speculator === undefined ? plan.systemDrafts : this.#ask(plan.speculator);
+    let drafts: readonly Draft[] = plan.speculator === undefined ? this.#ownDrafts() : this.#ask(plan.speculator);
     if (tally.numRemaining !== undefined) drafts = drafts.slice(0, tally.numRemaining - 1);
     const masks = drafts.length > 0 ? plan.masksAhead(Uint32Array.from(drafts, ({ token }) => token)) : [];
     return { drafts: drafts.slice(0, masks.length), masks };
+  }
+
+  /** The guesses of the server, unless the program has added tokens of its own meanwhile. */
+  #ownDrafts(): readonly Draft[] {
+    const { context, plan } = this.#generator;
+    const first = context.seqLen + this.#pending.length;
+    return plan.systemDrafts[0]?.position === first ? plan.systemDrafts : [];
   }
 
   #ask(speculator: Speculator): Draft[] {
@@ -100,9 +109,8 @@ export class GenStep {
     return sampled;
   }
 
-  #start(drafts: Draft[], masks: Brle[], readouts: Readouts): FutureOutput {
+  #fill(pass: ForwardPass, drafts: Draft[], masks: Brle[]): void {
     const { context, plan, tally } = this.#generator;
-    using pass = newPass(context, plan.adapter, plan.zoSeed);
     const start = context.seqLen;
     pass.inputTokens(this.#pending, positionsFrom(start, this.#pending.length));
     if (drafts.length > 0) {
@@ -116,8 +124,6 @@ export class GenStep {
     if (masks.some((mask) => mask.length > 0)) logitMasks(pass, [this.#mask, ...masks]);
     else if (this.#mask.length > 0) pass.logitMask(this.#mask);
     if (plan.seed !== undefined) seedDraws(pass, plan.seed, BigInt(tally.numGenerated));
-    readouts.attachTo(pass);
-    return call(() => pass.execute());
   }
 
   #settle(kept: Kept, numDrafts: number): void {

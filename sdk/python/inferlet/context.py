@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Self, Unpack
 from wit_world.imports import context as wit_context
 from wit_world.imports import inference
 from wit_world.imports import model as wit_model
-from wit_world.imports import pages as wit_pages
 
 from inferlet import bidding, chat
 from inferlet.buffer import Buffer
@@ -19,6 +18,7 @@ from inferlet.forward import Forward, flush
 from inferlet.generator import Generator
 from inferlet.model import Model
 from inferlet.options import GenerateOptions
+from inferlet.paged import Paged
 from inferlet.pages import Pages
 from inferlet.sampler import Sampler
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 
-class Context:
+class Context(Paged):
     """A token sequence of one model.
 
     Filling methods only buffer tokens; `flush`, a forward pass or a generation sends them to the server. Use it in a
@@ -142,12 +142,6 @@ class Context:
         """Tokens whose keys and values the server holds; the buffer does not count."""
         return self.pages.seq_len
 
-    @property
-    def pages_held(self) -> int:
-        """Pages of memory that it takes; those that it shares with others count, those that are discarded are one."""
-        self._end_run()
-        return wit_pages.held(self.wit)
-
     def buffer(self) -> list[int]:
         """The tokens that the server does not have yet."""
         return self.pending.tokens()
@@ -190,21 +184,6 @@ class Context:
             Error: there are no pages for it, or the context would grow too long. The buffer is then unchanged.
         """
         await flush(self, adapter=None, zo_seed=None)
-
-    def truncate(self, num_tokens: int) -> None:
-        """Forget the last `num_tokens` tokens of the working pages, or all of them if there are fewer."""
-        self.pages.truncate(num_tokens)
-
-    def discard_pages(self, first: int, count: int) -> None:
-        """Give back the memory of full pages that no later token attends to; their tokens and positions stay counted.
-
-        Each token of every later pass must be masked from them (`Forward.attention_mask`).
-
-        Raises:
-            Error: `not-discardable` if they are not all full.
-        """
-        self._end_run()
-        call(wit_pages.discard, self.wit, first, count)
 
     def forward(self) -> Forward:
         """A forward pass to fill in."""

@@ -70,7 +70,7 @@ proves(['context.model', 'context.pageSize', 'tokensPerPage'], () => {
   const model = Model.default();
   using context = new Context(model);
   assert(context.model === model);
-  equal([context.pageSize, context.wit.tokensPerPage()], [16, 16]);
+  equal([context.pageSize, context.tokensPerPage()], [16, 16]);
 });
 
 proves(['context.system', 'context.user', 'context.assistant', 'context.cue', 'context.seal'], () => {
@@ -160,17 +160,24 @@ function works(call: () => unknown): boolean {
   }
 }
 
-proves(['context.truncate', 'truncateWorkingPageTokens'], async () => {
+proves(['context.truncate'], async () => {
   using context = await filled(21);
   context.truncate(3);
   equal(context.seqLen, 18);
   using whole = await filled(18);
+  await endAlike(context, whole);
+  context.truncate(100);
+  equal(context.seqLen, 16);
+});
+
+/** Throws unless both go on with the same tokens. */
+async function endAlike(first: Context, second: Context): Promise<void> {
   const ends: Uint32Array[] = [];
-  for (const each of [context, whole]) {
+  for (const each of [first, second]) {
     ends.push(await each.generate(Sampler.argmax(), { maxTokens: 6, stop: [] }).collectTokens());
   }
   equal(ends[0], ends[1]);
-});
+}
 
 proves(['context.setBid'], () => {
   using context = new Context(Model.default());
@@ -186,18 +193,33 @@ proves(['context.idle'], () => {
   }
 });
 
-proves(['reserveWorkingPages', 'workingPageCount', 'releaseWorkingPages'], () => {
-  using context = new Context(Model.default());
-  context.wit.reserveWorkingPages(3);
-  equal(context.wit.workingPageCount(), 3);
-  context.wit.releaseWorkingPages(2);
-  equal(context.wit.workingPageCount(), 1);
+proves(['reserveWorkingPages', 'workingPageCount', 'releaseWorkingPages'], async () => {
+  using context = await filled(20);
+  context.reserveWorkingPages(3);
+  equal(context.workingPageCount(), 4);
+  context.releaseWorkingPages(2);
+  equal([context.workingPageCount(), context.seqLen], [2, 20]);
+  context.releaseWorkingPages(2);
+  equal([context.workingPageCount(), context.seqLen], [0, 16]);
 });
 
 proves(['commitWorkingPages', 'committedPageCount', 'workingPageTokenCount'], async () => {
-  using context = await filled(37);
-  equal(context.wit.committedPageCount() * 16 + context.wit.workingPageTokenCount(), 37);
-  equal(context.wit.committedPageCount(), 2);
+  using context = new Context(Model.default());
+  await context.forward().inputAt(tokens(37), Array.from({ length: 37 }, (_, index) => index)).execute();
+  equal([context.committedPageCount(), context.workingPageTokenCount()], [0, 37]);
+  assert(refused('not-committable', () => context.commitWorkingPages(3)));
+  context.commitWorkingPages(2);
+  equal([context.committedPageCount(), context.workingPageTokenCount()], [2, 5]);
+  using whole = await filled(37);
+  await endAlike(context, whole);
+});
+
+proves(['truncateWorkingPageTokens'], async () => {
+  using context = await filled(21);
+  context.truncateWorkingPageTokens(3);
+  equal([context.seqLen, context.workingPageTokenCount(), context.workingPageCount()], [18, 2, 1]);
+  using whole = await filled(18);
+  await endAlike(context, whole);
 });
 
 proves(['scheduling.price'], () => equal(scheduling.price(), 1));

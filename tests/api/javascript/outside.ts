@@ -1,8 +1,8 @@
-// Session, messaging, MCP servers, child programs.
+// Session, messaging, files, MCP servers, child programs.
 
-import { mcp, messaging, runtime, session } from 'inferlet';
+import { files, mcp, messaging, runtime, session } from 'inferlet';
 
-import { assert, equal, proves } from './registry.ts';
+import { assert, equal, proves, refused } from './registry.ts';
 
 proves(['session.send', 'session.send object', 'session.sendFile'], () => {
   session.send('text');
@@ -41,6 +41,15 @@ proves(['for await message'], async () => {
     if (found.length === 3) break;
   }
   equal(found, ['0', '1', '2']);
+});
+
+proves(['files under /scratch'], () => {
+  files.mkdir('/scratch/rows');
+  files.writeText('/scratch/rows/a.txt', 'kept');
+  files.rename('/scratch/rows/a.txt', '/scratch/rows/b.txt');
+  equal(files.list('/scratch/rows'), ['b.txt']);
+  equal(files.readText('/scratch/rows/b.txt'), 'kept');
+  assert(refused('file-not-allowed', () => files.readText('/etc/passwd')));
 });
 
 proves(['mcp.availableServers', 'mcp.connect', 'mcp.listTools', 'mcp.callTool'], () => {

@@ -25,6 +25,14 @@ async def filled(count):
     return context
 
 
+async def ends_alike(first, second):
+    """Whether both go on with the same tokens."""
+    ends = []
+    for each in (first, second):
+        ends.append(await each.generate(Sampler.argmax(), max_tokens=6, stop=[]).collect_tokens())
+    return ends[0] == ends[1]
+
+
 @proves("main(input)")
 def takes_input(input):
     assert input["row"] == "main(input)"
@@ -101,7 +109,7 @@ def facts():
     model = Model.default()
     context = Context(model)
     assert context.model is model
-    assert context.page_size == context.wit.tokens_per_page() == 16
+    assert context.page_size == context.tokens_per_page() == 16
 
 
 @proves("context.system", "context.user", "context.assistant", "context.cue", "context.seal")
@@ -181,16 +189,14 @@ async def disposal():
     assert refused("released", inner.fork)
 
 
-@proves("context.truncate", "truncateWorkingPageTokens")
+@proves("context.truncate")
 async def truncate():
     context = await filled(21)
     context.truncate(3)
     assert context.seq_len == 18
-    whole = await filled(18)
-    ends = []
-    for each in (context, whole):
-        ends.append(await each.generate(Sampler.argmax(), max_tokens=6, stop=[]).collect_tokens())
-    assert ends[0] == ends[1]
+    assert await ends_alike(context, await filled(18))
+    context.truncate(100)
+    assert context.seq_len == 16
 
 
 @proves("context.setBid")
@@ -208,20 +214,33 @@ def idle():
 
 
 @proves("reserveWorkingPages", "workingPageCount", "releaseWorkingPages")
-def pages():
-    raw = Context(Model.default()).wit
-    raw.reserve_working_pages(3)
-    assert raw.working_page_count() == 3
-    raw.release_working_pages(2)
-    assert raw.working_page_count() == 1
+async def pages():
+    context = await filled(20)
+    context.reserve_working_pages(3)
+    assert context.working_page_count() == 4
+    context.release_working_pages(2)
+    assert [context.working_page_count(), context.seq_len] == [2, 20]
+    context.release_working_pages(2)
+    assert [context.working_page_count(), context.seq_len] == [0, 16]
 
 
 @proves("commitWorkingPages", "committedPageCount", "workingPageTokenCount")
 async def commit():
-    context = await filled(37)
-    raw = context.wit
-    assert raw.committed_page_count() * 16 + raw.working_page_token_count() == 37
-    assert raw.committed_page_count() == 2
+    context = Context(Model.default())
+    await context.forward().input_at(tokens(37), range(37)).execute()
+    assert [context.committed_page_count(), context.working_page_token_count()] == [0, 37]
+    assert refused("not-committable", lambda: context.commit_working_pages(3))
+    context.commit_working_pages(2)
+    assert [context.committed_page_count(), context.working_page_token_count()] == [2, 5]
+    assert await ends_alike(context, await filled(37))
+
+
+@proves("truncateWorkingPageTokens")
+async def truncate_pages():
+    context = await filled(21)
+    context.truncate_working_page_tokens(3)
+    assert [context.seq_len, context.working_page_token_count(), context.working_page_count()] == [18, 2, 1]
+    assert await ends_alike(context, await filled(18))
 
 
 @proves("scheduling.price")
