@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["McpServer", "ProcessLimits", "Settings", "embedded_model"]
+__all__ = ["McpServer", "ModelSettings", "ProcessLimits", "Settings", "embedded_model"]
 
 MIB = 1 << 20
 
@@ -62,16 +62,34 @@ class McpServer:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One model that is served.
+
+    Attributes:
+        path: its Hugging Face directory.
+        name: what programs call it; empty is the name of the directory.
+        kv_pages: number of KV pages; None sizes the cache from free memory.
+        host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
+        max_batch_tokens: tokens of one step at most.
+    """
+
+    path: Path
+    name: str = ""
+    kv_pages: int | None = None
+    host_pages: int | None = None
+    max_batch_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where things are kept, and how much may be used.
 
     Attributes:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
-        model: the Hugging Face directory of the model.
-        kv_pages: number of KV pages; None sizes the cache from free memory.
-        host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
-        max_batch_tokens: tokens of one step at most.
+        model: the Hugging Face directory of the model that programs get unless they ask for another.
+        kv_pages, host_pages, max_batch_tokens: of that model; see `ModelSettings`.
+        more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.
         mcp_servers: the MCP servers that programs may connect to.
@@ -84,10 +102,19 @@ class Settings:
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
+    more_models: tuple[ModelSettings, ...] = ()
     limits: ProcessLimits = ProcessLimits()
     programs: Path | None = None
     mcp_servers: tuple[McpServer, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelSettings, ...]:
+        """All models, the one that programs get by default first."""
+        first = ModelSettings(
+            self.model, kv_pages=self.kv_pages, host_pages=self.host_pages, max_batch_tokens=self.max_batch_tokens
+        )
+        return (first, *self.more_models)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, model: Path | None = None, **chosen: Any) -> Settings:

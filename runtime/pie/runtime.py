@@ -12,14 +12,14 @@ import logging
 import secrets
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pie.config import Settings
+from pie.config import ModelSettings, Settings
 from pie.egress.client import HttpClient
 from pie.egress.hosts import AllowedHosts, parse_allowed_host
 from pie.engine.device_thread import DeviceThread
@@ -80,9 +80,14 @@ class Answer:
 
 
 class Runtime:
-    """Everything between a program's path and its outcome: one model, one scheduler, one component host.
+    """Everything between a program's path and its outcome: models, each with a scheduler, and one component host.
 
     Use it as an async context manager; leaving it ends all processes and joins all threads.
+
+    Attributes:
+        models: the served models by name, the one that programs get by default first.
+        programs: loads programs.
+        mcp: the MCP servers of the operator.
     """
 
     def __init__(self, settings: Settings, *, on_progress: Progress = lambda _text: None) -> None:
@@ -90,6 +95,7 @@ class Runtime:
         self._settings = settings
         self._on_progress = on_progress
         self._processes: set[Process] = set()
+        self._num_launched = 0
         self._topics = Topics()
         self.mcp = McpClients(settings.mcp_servers)
         self._allowed_hosts = AllowedHosts([parse_allowed_host(word) for word in settings.allowed_hosts])
@@ -97,19 +103,29 @@ class Runtime:
         self._starter = Starter(launchable, self._load_child, self._start_child)
 
     async def __aenter__(self) -> Self:
-        """Load the model and start stepping."""
+        """Load the models and start stepping."""
         settings = self._settings
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with ExitStack() as undo:  # all of it is there, or nothing
             self._wasm = undo.enter_context(_component_host(settings))
-            self._device = DeviceThread(_load_engine(settings))
-            undo.callback(self._device.close)
-            self.model = _serve(self._device, settings)
+            self._devices: list[DeviceThread] = []
+            self.models: dict[str, ServedModel] = {}
+            for chosen in settings.models:
+                device = DeviceThread(_load_engine(chosen, settings))
+                undo.callback(device.close)
+                self._devices.append(device)
+                served = _serve(device, chosen, settings)
+                _check_name(served.name, self.models)
+                self.models[served.name] = served
             undo.pop_all()
         self.programs = Programs(self._wasm, all_imports(), settings.cache)
-        self._stepping = asyncio.get_running_loop().create_task(self.model.scheduler.run(), name="scheduler")
-        self._stepping.add_done_callback(self._stepping_ended)
+        loop = asyncio.get_running_loop()
+        self._stepping = [
+            loop.create_task(model.scheduler.run(), name=f"scheduler of {name}") for name, model in self.models.items()
+        ]
+        for task in self._stepping:
+            task.add_done_callback(self._stepping_ended)
         gc.freeze()  # what is loaded stays, and looking through it again and again would stop all programs for 0.1 s
         return self
 
@@ -125,12 +141,15 @@ class Runtime:
                     await process.outcome()
             await asyncio.sleep(0)  # what has ended leaves the set in a callback, which must have its turn
         await self.mcp.close()
-        self._stepping.cancel()
-        await asyncio.wait([self._stepping])  # an error of its own has been told already
-        await self.model.grammars.close()
-        await self.model.adapters.finish()
+        for task in self._stepping:
+            task.cancel()
+        await asyncio.wait(self._stepping)  # an error of their own has been told already
+        for model in self.models.values():
+            await model.grammars.close()
+            await model.adapters.finish()
         self._wasm.close()
-        self._device.close()
+        for device in self._devices:
+            device.close()
         gc.unfreeze()
         sys.setswitchinterval(self._switch_interval_s)
 
@@ -142,14 +161,24 @@ class Runtime:
                 process.terminate(_server_failed())
 
     @property
+    def model(self) -> ServedModel:
+        """The model that programs get unless they ask for another."""
+        return next(iter(self.models.values()))
+
+    @property
     def is_stepping(self) -> bool:
-        """Whether the scheduler runs; it does until the runtime is left, unless it has failed."""
-        return not self._stepping.done()
+        """Whether all schedulers run; they do until the runtime is left, unless one has failed."""
+        return not any(task.done() for task in self._stepping)
 
     @property
     def num_processes(self) -> int:
         """Processes that have not ended."""
         return len(self._processes)
+
+    @property
+    def num_launched(self) -> int:
+        """Processes since the start."""
+        return self._num_launched
 
     @property
     def num_guests(self) -> int:
@@ -241,7 +270,7 @@ class Runtime:
         state = HostState(
             process_id=client.process_id,
             username=client.username,
-            models={self.model.name: self.model},
+            models=self.models,
             mailbox=client.mailbox,
             topics=self._topics,
             children=children,
@@ -252,6 +281,7 @@ class Runtime:
         )
         process = Process(program, state, limits=self._settings.limits)
         self._processes.add(process)
+        self._num_launched += 1
 
         def ended() -> None:
             self._processes.discard(process)
@@ -281,25 +311,34 @@ def _component_host(settings: Settings) -> WasmEngine:
         ) from error
 
 
-def _load_engine(settings: Settings) -> Engine:
+def _load_engine(chosen: ModelSettings, settings: Settings) -> Engine:
     return Engine(
-        settings.model,
-        num_pages=settings.kv_pages,
-        num_host_pages=settings.host_pages,
+        chosen.path,
+        num_pages=chosen.kv_pages,
+        num_host_pages=chosen.host_pages,
         cache_dir=settings.cache / "kernels",
     )
 
 
-def _serve(device: DeviceThread, settings: Settings) -> ServedModel:
+def _check_name(name: str, models: Mapping[str, ServedModel]) -> None:
+    if name in models:
+        raise UsageError(
+            "model-name-taken",
+            f"two models are called {name!r}",
+            remedy="Give one of them a name of its own: [models.NAME] in the configuration.",
+        )
+
+
+def _serve(device: DeviceThread, chosen: ModelSettings, settings: Settings) -> ServedModel:
     info = device.info
-    tokenizer = Tokenizer.load(settings.model)
-    template = ChatTemplate.load(settings.model, tokenizer)
+    tokenizer = Tokenizer.load(chosen.path)
+    template = ChatTemplate.load(chosen.path, tokenizer)
     for note in template.notes:
         log.warning("%s: %s", info.model, note)
-    scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=settings.max_batch_tokens)
+    scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=chosen.max_batch_tokens)
     store = AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
     return ServedModel(
-        name=info.model,
+        name=chosen.name or info.model,
         vocab_size=info.vocab_size,
         scheduler=scheduler,
         tokenizer=tokenizer,

@@ -55,6 +55,15 @@ def test_the_parts_of_the_server_are_given_what_holds(file: Path) -> None:
     assert [server.name for server in settings.mcp_servers] == ["files"]
 
 
+def test_more_models_have_tables_of_their_own(file: Path) -> None:
+    file.write_text("[models.large]\npath = 'models/large'\nkv_pages = 9\n[models.'a.b-1']\npath = '/x'\n")
+    models = load_configuration(environ(file)).settings(environ(file)).models
+    assert [(model.name, model.path, model.kv_pages) for model in models[1:]] == [
+        ("large", file.parent / "models/large", 9),
+        ("a.b-1", Path("/x"), None),
+    ]
+
+
 def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[server]\nport = 5\n")
@@ -79,6 +88,10 @@ def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> N
         ("[mcp.files]\n", "the MCP server files needs a command or a url"),
         ("[mcp.files]\ncomand = []", "comand"),
         ("[server", "it is not TOML"),
+        ("[models.large]\nkv_pages = 1", r"\[models.large\] has no path"),
+        ("[models.large]\npth = 'x'", "there is no setting model.pth. Did you mean model.path?"),
+        ("[models.'a b']\npath = 'x'", "names no model"),
+        ("[models]\npath = 'x'", "names no model"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_the_name_of_what_is_wrong(text: str, told: str, file: Path) -> None:

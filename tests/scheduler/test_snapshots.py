@@ -167,7 +167,7 @@ NO_SNAPSHOTS = [b"", b"short", b"\xff" * 64, b"\x09" + bytes(7) + b"[1, 2, 3]", 
 
 @pytest.mark.parametrize("content", NO_SNAPSHOTS)
 async def test_a_file_that_is_no_saved_context_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = snapshot_path(tmp_path, "u", "n")
+    path = snapshot_path(tmp_path, "u", "n", fingerprint=make_info().fingerprint)
     path.parent.mkdir()
     path.write_bytes(content)
     async with running(snapshot_dir=tmp_path) as scheduler:
@@ -187,7 +187,7 @@ async def test_masks_are_part_of_what_is_saved(tmp_path: Path) -> None:
         plain = scheduler.create("a")
         await feed(scheduler, plain, prompt(1, 6))
         assert scheduler.stats().reused_tokens == 0
-    metadata = read_metadata(snapshot_path(tmp_path, "u", "n"))
+    metadata = read_metadata(snapshot_path(tmp_path, "u", "n", fingerprint=make_info().fingerprint))
     assert metadata is not None
     assert json.loads(metadata["page_masks"])[0]
     assert list(json.loads(metadata["working_masks"])) == ["1"]

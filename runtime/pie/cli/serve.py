@@ -42,6 +42,7 @@ def command(*, no_auth: bool, **options: Any) -> int:
       pie serve --no-auth
     """
     from pie.configuration.configuration import load_configuration
+    from pie.server.logs import set_up_logging
     from pie.server.settings import ServerSettings
 
     flags = {key: options[option] for key, option in FLAGS.items()}
@@ -54,8 +55,12 @@ def command(*, no_auth: bool, **options: Any) -> int:
         allowed_origins=tuple(configuration["server.allowed_origins"]),
         max_connections=configuration["server.max_connections"],
         max_upload_bytes=configuration["server.max_upload_mb"] << 20,
+        max_processes=configuration["server.max_processes"],
+        max_processes_per_user=configuration["server.max_processes_per_user"],
+        vllm_metrics=configuration["server.vllm_metrics"],
         grace_s=configuration["server.grace_s"],
     )
+    set_up_logging(form=configuration["server.log_format"], level=configuration["server.log_level"])
     return asyncio.run(_serve(configuration.settings(os.environ), chosen))
 
 
@@ -85,6 +90,6 @@ async def _answer(
         server = await stack.enter_async_context(serve(runtime, chosen, listening, home=settings.home))
         progress.finish()
         token = f" (token in {server.token_file})" if server.token_file is not None else ""
-        print(f"Serving {runtime.model.name} at {server.url}{token}", flush=True)
+        print(f"Serving {', '.join(runtime.models)} at {server.url}{token}", flush=True)
         await stopped.wait()
         await server.drain()

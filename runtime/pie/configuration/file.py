@@ -10,8 +10,8 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from pie.configuration.configuration import read_configuration_file
 from pie.configuration.keys import KEYS, Key, Unfit, Value
+from pie.configuration.reading import read_configuration_file
 from pie.errors import UsageError
 
 __all__ = ["set_in_file", "template", "write_file"]
@@ -21,6 +21,10 @@ HEADER = """\
 # Environment variables such as PIE_SERVER_PORT, and flags, win over what is set here.
 """
 MCP_EXAMPLE = """
+# More models, served beside the one above; programs load them by name.
+# [models.large]
+# path = "models/large"
+
 # MCP servers that programs may use, one table each: a command, or a url.
 # [mcp.files]
 # command = ["python", "server.py"]

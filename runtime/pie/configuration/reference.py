@@ -28,7 +28,12 @@ a list is separated by commas and a switch is true or false. Paths in the file s
 This page is printed by `pie config reference`.
 """
 
-MCP = """\
+TABLES = """\
+## [models.NAME]
+
+Each table is a model that is served beside the one of `[model]`, and has the same keys; `path` must be given. Programs
+get the one of `[model]` unless they load another by its name.
+
 ## [mcp.NAME]
 
 Each table names a server of the Model Context Protocol that programs may use, as `--mcp` does.
@@ -50,7 +55,7 @@ def reference() -> str:
         rows = [_row(key) for key in keys]
         head = "| key | variable | holds | default | meaning |\n|---|---|---|---|---|"
         parts.append("\n".join([f"## [{section}]", "", head, *rows, ""]))
-    return "\n".join([*parts, MCP])
+    return "\n".join([*parts, TABLES])
 
 
 def _row(key: Key) -> str:

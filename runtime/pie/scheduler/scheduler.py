@@ -7,6 +7,7 @@ the end of a step that extends its context. Every request is answered, with a re
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,9 @@ from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.plan import Limits
 from pie.scheduler.residency import ContextState
 from pie.scheduler.snapshots import SnapshotStore
-from pie.scheduler.stats import Stats
+from pie.scheduler.stats import Load, Stats
 from pie.scheduler.stepper import Stepper
+from pie.scheduler.timings import TimedSink
 from pie.scheduler.validation import at_least_zero, check_decode, check_forward
 from pie.scheduler.weights import AdapterWeights
 
@@ -351,11 +353,14 @@ class Scheduler:
         sequence = self._loop.ticket()
         if request.adapter is not None:
             self._contexts.keep_adapter(context, request.adapter.number)
-        item = Pass(context, request, sequence=sequence, decode=Decode(context, request, sink, sequence=sequence))
+        timed = TimedSink(sink, self._stepper.stats.timings, time.monotonic)
+        self._stepper.stats.timings.prompt_tokens += len(request.token_ids)
+        item = Pass(context, request, sequence=sequence, decode=Decode(context, request, timed, sequence=sequence))
         self._stepper.submit(item)
         self._loop.wake()
 
         def cancel() -> None:
+            timed.cancelled()
             self._stepper.abandon(item)
             self._loop.wake()
 
@@ -370,6 +375,11 @@ class Scheduler:
     def stats(self) -> Stats:
         """What was done since the start."""
         return self._stepper.stats
+
+    def load(self) -> Load:
+        """What runs and what waits now."""
+        running, waiting = self._stepper.load()
+        return Load(running=running, waiting=waiting)
 
     def check(self) -> None:
         """Verify every invariant of pages, contexts and credits, and that nobody who waits is forgotten.

@@ -27,6 +27,7 @@ __all__ = [
     "SavedContext",
     "decode_metadata",
     "encode_metadata",
+    "model_of_other",
     "read_metadata",
     "remove_leftovers",
     "saved_contexts",
@@ -68,6 +69,15 @@ def saved_contexts(directory: Path) -> list[SavedContext]:
     return sorted((saved for saved in found if saved is not None), key=lambda saved: (saved.user, saved.name))
 
 
+def model_of_other(directory: Path, user: str, name: str, *, fingerprint: str) -> str | None:
+    """Another model of which the user has saved a context under this name, if there is one."""
+    for path in user_directory(directory, user).glob("*.safetensors"):
+        metadata = read_metadata(path) or {}
+        if metadata.get("name") == name and metadata.get("user") == user and metadata.get("fingerprint") != fingerprint:
+            return metadata.get("model", "another")
+    return None
+
+
 def remove_leftovers(directory: Path) -> None:
     """Remove what a process that was killed while it saved has left; a file that is being written is younger."""
     for path in directory.glob("*/.*"):
@@ -81,9 +91,9 @@ def user_directory(directory: Path, user: str) -> Path:
     return directory / hashlib.blake2b(user.encode(), digest_size=16).hexdigest()
 
 
-def snapshot_path(directory: Path, user: str, name: str) -> Path:
-    """The file of a saved context; any text is a name, so the file's name is a digest."""
-    digest = hashlib.blake2b(name.encode(), digest_size=24).hexdigest()
+def snapshot_path(directory: Path, user: str, name: str, *, fingerprint: str) -> Path:
+    """The file of a saved context; any text is a name, and each model has its own, so the file's name is a digest."""
+    digest = hashlib.blake2b(f"{fingerprint}\0{name}".encode(), digest_size=24).hexdigest()
     return user_directory(directory, user) / f"{digest}.safetensors"
 
 

@@ -19,6 +19,7 @@ from pie.scheduler.contexts import ContextTable
 from pie.scheduler.snapshot_file import (
     decode_metadata,
     encode_metadata,
+    model_of_other,
     read_metadata,
     remove_leftovers,
     snapshot_path,
@@ -58,12 +59,13 @@ class SnapshotStore:
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
     def names(self, user: str) -> list[str]:
-        """What the user has saved, in alphabetical order."""
+        """What the user has saved of this model, in alphabetical order."""
         names = {name for owner, name in self._kept if owner == user}
         if self._directory is not None:
             for path in user_directory(self._directory, user).glob("*.safetensors"):
                 metadata = read_metadata(path)
-                if metadata and metadata.get("user") == user and "name" in metadata:
+                is_ours = metadata and metadata.get("fingerprint") == self._device.info.fingerprint
+                if metadata and is_ours and metadata.get("user") == user and "name" in metadata:
                     names.add(metadata["name"])
         return sorted(names)
 
@@ -112,7 +114,7 @@ class SnapshotStore:
                 raise faults.snapshot_not_found(user, name)
             self._forget(key)
             if self._directory is not None:
-                await asyncio.to_thread(snapshot_path(self._directory, user, name).unlink, missing_ok=True)
+                await asyncio.to_thread(self._path(self._directory, key).unlink, missing_ok=True)
 
     def shed(self) -> bool:
         """Give back the pages of every saved context that a file holds as well; whether any page came free by it."""
@@ -127,14 +129,14 @@ class SnapshotStore:
     async def _exists(self, key: _Key) -> bool:
         if key in self._kept:
             return True
-        return self._directory is not None and await asyncio.to_thread(snapshot_path(self._directory, *key).exists)
+        return self._directory is not None and await asyncio.to_thread(self._path(self._directory, key).exists)
 
     async def _write(self, frozen: Context, key: _Key, directory: Path) -> None:
         user, name = key
         metadata = encode_metadata(frozen, self._device.info, user=user, name=name)
         try:
             await asyncio.to_thread(user_directory(directory, user).mkdir, 0o700, parents=True, exist_ok=True)
-            path = snapshot_path(directory, user, name)
+            path = self._path(directory, key)
             await _to_its_end(self._device.save_pages(path, frozen.pages, metadata=metadata))
         except OSError as error:
             raise faults.snapshot_not_saved(name, error) from error
@@ -142,9 +144,10 @@ class SnapshotStore:
     async def _load(self, key: _Key, *, owner: str, salt: str) -> None:
         """Read a file into fresh pages and keep them."""
         user, name = key
-        path = snapshot_path(self._directory, user, name) if self._directory is not None else None
+        path = self._path(self._directory, key) if self._directory is not None else None
         metadata = await asyncio.to_thread(read_metadata, path) if path is not None else None
         if path is None or metadata is None:
+            await self._refuse_of_other(key)
             raise faults.snapshot_not_found(user, name)
         context = self._contexts.create(owner, salt=salt)
         context.held = True  # its pages are filled outside of steps, so they must stay
@@ -162,6 +165,18 @@ class SnapshotStore:
         finally:
             if self._contexts.find(context.id) is not None:
                 self._contexts.destroy(context)
+
+    async def _refuse_of_other(self, key: _Key) -> None:
+        """Raise ContextError(`snapshot-unusable`) if the name is that of another model's context."""
+        if self._directory is None:
+            return
+        info, (user, name) = self._device.info, key
+        other = await asyncio.to_thread(model_of_other, self._directory, user, name, fingerprint=info.fingerprint)
+        if other is not None:
+            raise faults.snapshot_unusable(name, f"it was made by model {other!r}, this is {info.model!r}")
+
+    def _path(self, directory: Path, key: _Key) -> Path:
+        return snapshot_path(directory, *key, fingerprint=self._device.info.fingerprint)
 
     def _forget(self, key: _Key) -> None:
         context = self._kept.pop(key, None)

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = ["Stats"]
+from pie.scheduler.timings import Timings
+
+__all__ = ["Load", "Stats"]
 
 _SMOOTHING = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a scheduler has to do.
+
+    Attributes:
+        running: generations in the batch.
+        waiting: passes, generations and reservations that wait for their turn or for pages.
+    """
+
+    running: int
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -26,6 +41,8 @@ class Stats:
         skipped_pages: pages that they did not look at, because every row was masked from them.
         batch_sizes: rows of the first step -> number of batches.
         step_s: seconds that a step of nothing but decode rows takes lately, None before the first.
+        suspensions: contexts that left the device because pages were short or their program said so.
+        timings: how long generations took.
     """
 
     steps: int = 0
@@ -39,6 +56,8 @@ class Stats:
     skipped_pages: int = 0
     batch_sizes: Counter[int] = field(default_factory=Counter)
     step_s: float | None = None
+    suspensions: int = 0
+    timings: Timings = field(default_factory=Timings)
 
     def count_batch(self, *, num_rows: int, steps: int, computed_tokens: int) -> None:
         """Count one hand-over of `num_rows` tokens that became so many steps and tokens in KV."""

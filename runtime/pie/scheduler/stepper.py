@@ -55,7 +55,7 @@ class Stepper:
         self._queue = PassQueue(short_tokens=max(1, limits.max_batch_tokens // 8))
         self._lines: dict[ContextId, deque[Pass]] = {}
         self.working = WorkingPages(contexts, self._rows, self._lines)
-        suspension = Suspension(contexts, num_host_pages=info.num_host_pages)
+        suspension = Suspension(contexts, self.stats, num_host_pages=info.num_host_pages)
         self.residency = Residency(contexts, suspension, self._decoding, self._queue, self._lines)
         self._stalled: tuple[Decode, ...] = ()
         self._blocked: Pass | None = None
@@ -67,6 +67,10 @@ class Stepper:
 
     def __repr__(self) -> str:
         return f"<Stepper {self._rows.count} decodes, {len(self._queue)} passes, {len(self.reservations)} reservations>"
+
+    def load(self) -> tuple[int, int]:
+        """Decodes in the batch; passes and reservations that wait."""
+        return self._rows.count, len(self._queue) + len(self.reservations)
 
     def submit(self, item: Pass) -> None:
         """Take a pass; passes of one context run in the order in which they came."""

@@ -15,6 +15,7 @@ from pie.forward import ContextId, HostPageId, PageId
 from pie.scheduler.context import Away, Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.replay import Layout, discarded_pages_seen, lay_out
+from pie.scheduler.stats import Stats
 
 __all__ = ["Arrival", "Suspension"]
 
@@ -45,8 +46,9 @@ class Suspension:
         homeward: (page, host page) copies to do after those.
     """
 
-    def __init__(self, contexts: ContextTable, *, num_host_pages: int) -> None:
-        """Start with every host page free."""
+    def __init__(self, contexts: ContextTable, stats: Stats, *, num_host_pages: int) -> None:
+        """Start with every host page free; `stats` counts who leaves."""
+        self._stats = stats
         self.away: dict[ContextId, Context] = {}
         self.outward: dict[HostPageId, PageId] = {}
         self.homeward: list[tuple[PageId, HostPageId]] = []
@@ -77,6 +79,7 @@ class Suspension:
 
         What only this context holds is copied to host memory, all of it or, if there is no room, none; see `can_leave`.
         """
+        self._stats.suspensions += 1
         is_replayable = self.is_replayable(context)
         leaving = self._unshared_numbers(context) if is_replayable else self._all_numbers(context)
         copies = dict(zip(leaving, self._take(len(leaving), context), strict=False))

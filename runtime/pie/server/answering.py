@@ -69,7 +69,7 @@ class Answering:
             try:
                 answer = answering.result()
             except PieError as error:
-                log.warning("a request to %s failed: %s", scope["path"], error)
+                log.warning("a request to a program failed", extra={"facts": {"code": error.code}})
                 await _refuse(error, 502 if error.code == "no-response" else 500, scope, receive, send)
                 return
             await _pass_on(answer, body, send)
@@ -174,9 +174,9 @@ def _read(scope: Scope, body: _Body) -> HttpRequest:
 
 
 def _note(name: str, event: Event) -> None:
-    """What a program writes while it answers has no other reader than the operator."""
+    """What a program writes while it answers is for whoever looks for its faults; a server's log is not the place."""
     if isinstance(event.data, bytes):
-        log.info("%s %s: %s", name, event.kind, event.data.decode("utf-8", "replace").rstrip())
+        log.debug("%s %s: %s", name, event.kind, event.data.decode("utf-8", "replace").rstrip())
 
 
 async def _refuse(error: PieError, status: int, scope: Scope, receive: Receive, send: Send) -> None:

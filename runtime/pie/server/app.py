@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from pie.errors import RequestError
 from pie.server.connection import Connection, close_reason
 from pie.server.guard import Guard
+from pie.server.metrics import CONTENT_TYPE, Metrics
 from pie.server.service import Service
 
 __all__ = ["make_app"]
@@ -42,5 +43,15 @@ def make_app(service: Service) -> ASGIApp:
     async def readyz(_request: Request) -> Response:
         return PlainTextResponse(*(("ready\n", 200) if service.is_ready else ("not ready\n", 503)))
 
-    routes = [WebSocketRoute("/", serve_client), Route("/healthz", healthz), Route("/readyz", readyz)]
+    shown = Metrics(service, vllm_names=service.settings.vllm_metrics)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(shown.page(), media_type=CONTENT_TYPE)
+
+    routes = [
+        WebSocketRoute("/", serve_client),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]
     return Guard(Starlette(routes=routes), service.settings)

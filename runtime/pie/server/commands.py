@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from pie.errors import PieError, RequestError
 from pie.scheduler.budgets import TokenBudget
@@ -118,6 +119,7 @@ class Commands:
         budgets = _checked_budgets(command, len(inputs))
         self._service.check_open()
         stored, loaded = await self._service.programs.find(command.inferlet)
+        self._service.check_room(self._user, len(inputs))
         for text in inputs:
             read_input(stored, text)
         identifier = f"{stored.name}@{stored.version}"
@@ -185,7 +187,10 @@ class Commands:
             raise RequestError(
                 "unknown-subject", f"nothing is known of {subject[:100]!r}", remedy="Ask for model_status."
             )
-        return json.dumps(model_status(self._service.runtime.model))
+        figures: dict[str, Any] = {}
+        for model in self._service.runtime.models.values():
+            figures |= model_status(model)
+        return json.dumps(figures)
 
 
 def _checked_budgets(command: Launches, num_inputs: int) -> list[TokenBudget | None]:

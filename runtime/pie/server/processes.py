@@ -112,6 +112,21 @@ class ProcessTable:
         """Processes that have not ended."""
         return len(self._entries) - len(self._ended)
 
+    def check_room(self, user: str, num_launches: int, *, max_running: int, max_of_user: int) -> None:
+        """Raise unless so many more processes of a user may run.
+
+        Raises:
+            ProcessError: `too-many-processes`.
+        """
+        of_user = sum(1 for _ in self.running(user))
+        for running, limit, whose in ((self.num_running, max_running, "run"), (of_user, max_of_user, "of yours run")):
+            if running + num_launches > limit:
+                raise ProcessError(
+                    "too-many-processes",
+                    f"{running} processes {whose}, and {num_launches} more would be more than {limit}",
+                    remedy="Wait until some have ended, or end them.",
+                )
+
     def launch(self, launch: Launch, launcher: Peer) -> str:
         """Start a process for a client, whose MCP servers it may use; its id."""
         process_id = str(uuid.uuid4())
@@ -121,6 +136,7 @@ class ProcessTable:
         process = self._runtime.launch_for(client, launch.program, launch.input_json, budget=launch.budget)
         entry = Entry(launch, process, transcript, self._clock(), launcher=launcher)
         self._entries[process_id] = entry
+        log.info("process launched", extra={"facts": _facts(entry)})
         if launch.captured:
             self._read(entry, launcher)
         task = asyncio.get_running_loop().create_task(self._watch(entry), name=f"watch {process_id}")
@@ -231,14 +247,19 @@ class ProcessTable:
         reader.outbox.attach(entry.transcript)
 
     async def _watch(self, entry: Entry) -> None:
+        outcome = "return"
         try:
             entry.transcript.finish("return", _checked(await entry.process.outcome()))
         except PieError as error:
+            outcome = error.code
             entry.transcript.finish("error", "Signal" if entry.terminated else str(error)[:MAX_ERROR_CHARACTERS])
         except Exception:  # a defect of ours: whoever waits for the process must learn that it is over
+            outcome = "server-failed"
             log.exception("process %s failed", entry.process.process_id)
             entry.transcript.finish("error", str(_server_failed()))
         entry.ended_s = self._clock()
+        facts = {**_facts(entry), "outcome": outcome, "seconds": round(entry.ended_s - entry.started_s, 3)}
+        log.info("process ended", extra={"facts": facts})
         self._ended[entry.process.process_id] = entry
         self._unread.append(entry)
         self._forget_ended()
@@ -255,6 +276,11 @@ class ProcessTable:
             num_bytes -= entry.transcript.num_bytes
             entry.transcript.clear()
             del self._ended[process_id], self._entries[process_id]
+
+
+def _facts(entry: Entry) -> dict[str, str]:
+    launch = entry.launch
+    return {"process": entry.process.process_id, "program": launch.identifier, "user": launch.owner}
 
 
 def _checked(answer: str) -> str:

@@ -71,3 +71,14 @@ class Service:
             raise ProcessError(
                 "shutting-down", "the server is about to stop", remedy="Try again when it has been started anew."
             )
+
+    def check_room(self, user: str, num_launches: int) -> None:
+        """Raise unless so many more processes of a user may run.
+
+        Raises:
+            ProcessError: `too-many-processes`.
+        """
+        settings = self.settings
+        self.processes.check_room(
+            user, num_launches, max_running=settings.max_processes, max_of_user=settings.max_processes_per_user
+        )

@@ -24,6 +24,9 @@ class ServerSettings:
         max_connections: clients at a time.
         max_upload_bytes: of one uploaded program or file.
         silent_s: how long a client may take nothing of what is sent to it.
+        max_processes: processes of all users at a time.
+        max_processes_per_user: processes of one user at a time.
+        vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
         grace_s: how long processes may go on after the first SIGTERM.
     """
 
@@ -36,4 +39,7 @@ class ServerSettings:
     max_connections: int = 512
     max_upload_bytes: int = 64 * MIB
     silent_s: float = 60.0
+    max_processes: int = 2048
+    max_processes_per_user: int = 2048
+    vllm_metrics: bool = False
     grace_s: float = 30.0
