@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cli.shell import LONG_S, Pie, Shell, read_until
+from tests.cli.shell import LONG_S, Pie, Shell, is_mapped, read_until, wait_for
 from tests.server.running import TALKER, pack
 
 from pie_client import Client, ConnectionLost, Event, Refused
@@ -123,3 +123,26 @@ def test_a_file_of_users_that_others_may_read_is_told(pie: Pie, tmp_path: Path) 
     left = pie("serve", "--port", "0")
     assert left.code == 1
     assert "error[users-unsafe]: " in left.err
+
+
+@pytest.mark.parametrize("library", ["libtorch_cpu", "kernels-"])
+def test_ctrl_c_while_loading_ends_the_server(shell: Shell, library: str) -> None:
+    with shell.start("serve", "--port", "0", "--no-auth") as process:
+        wait_for(lambda: is_mapped(process, library))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LONG_S) in (130, 0)  # 0 if it was ready just then
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+        shell.everything_is_gone(process)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.slow
+def test_ctrl_c_while_the_runner_is_built_ends_the_server(shell: Shell, tmp_path: Path) -> None:
+    cache = tmp_path / "cold"
+    cold = replace(shell, environment={**shell.environment, "PIE_CACHE": str(cache)})
+    with cold.start("serve", "--port", "0", "--no-auth") as process:
+        wait_for(lambda: any(cache.glob("runner/pie-runner-*")))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LONG_S) == 130
+        cold.everything_is_gone(process)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import httpcore2
 import pytest
 from tests.server.running import TALKER, Install, Upstream, pack
 
+from pie.process.publishing import publish
+from pie.process.release import Release
 from pie.server.server import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -209,3 +216,27 @@ async def test_it_gets_files_that_waited_for_it(server: Server, upstream: Upstre
     """
     kinds = await upstream.run(server.url, body, id=install("files", text))
     assert kinds == [["file", "file", "file", "return"]] * 5
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Any static web server."""
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+async def test_it_finds_the_newest_version_in_a_registry_of_ours(
+    server: Server, upstream: Upstream, tmp_path: Path
+) -> None:
+    for version in ("0.9.0", "0.10.0"):
+        manifest = f'[package]\nname = "listed"\nversion = "{version}"\n'
+        publish(Release.of(pack(tmp_path / "listed", TALKER), manifest), tmp_path / "registry")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "registry"))) as registry:
+        thread = Thread(target=registry.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{registry.server_address[1]}"
+        body = "return [await client.resolve_version(name, given['address']) for name in ('listed', 'x@1.0.0')]"
+        resolved = await upstream.run(server.url, body, address=address)
+        registry.shutdown()
+        thread.join()
+    assert resolved == ["listed@0.10.0", "x@1.0.0"]

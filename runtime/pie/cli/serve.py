@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ from pie.cli.terminal import Progress
 from pie.config import Settings
 
 if TYPE_CHECKING:
+    from pie.server.server import Server
     from pie.server.settings import ServerSettings
 
 __all__ = ["command"]
@@ -65,18 +66,29 @@ def command(*, no_auth: bool, **options: Any) -> int:
 
 
 async def _serve(settings: Settings, chosen: ServerSettings) -> int:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    with Interrupt(partial(loop.call_soon_threadsafe, stopped.set)) as interrupt, Progress() as progress:
+    loop, task, stopped = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+    if task is None:
+        raise RuntimeError("needs a running task")
+    end: list[Callable[[], object]] = [task.cancel]  # the last one holds: what is not ready is given up at once
+    with Interrupt(lambda: loop.call_soon_threadsafe(end[-1])) as interrupt, Progress() as progress:
         try:
-            await _answer(settings, chosen, stopped, progress, interrupt)
-        except Interrupted:
-            return interrupt.code or 1
+            async with _ready(settings, chosen, progress, interrupt) as server:
+                end.append(stopped.set)
+                if interrupt.code is None:
+                    await stopped.wait()
+                await server.drain()
+        except (asyncio.CancelledError, Interrupted):
+            if interrupt.code is None:
+                raise
+            return interrupt.code
     return 0
 
 
-async def _answer(
-    settings: Settings, chosen: ServerSettings, stopped: asyncio.Event, progress: Progress, interrupt: Interrupt
-) -> None:
+@asynccontextmanager
+async def _ready(
+    settings: Settings, chosen: ServerSettings, progress: Progress, interrupt: Interrupt
+) -> AsyncIterator[Server]:
+    """A server that answers, after it has said so."""
     progress("Loading the runtime")
     from pie.runtime import Runtime
     from pie.server.server import listen, serve
@@ -91,5 +103,4 @@ async def _answer(
         progress.finish()
         token = f" (token in {server.token_file})" if server.token_file is not None else ""
         print(f"Serving {', '.join(runtime.models)} at {server.url}{token}", flush=True)
-        await stopped.wait()
-        await server.drain()
+        yield server
