@@ -63,7 +63,7 @@ api-table: install  ## which rows of the API hold in which language, from the te
 	@$(BIN)/python -m tests.api.table --write | tail -n 1
 
 bench: install  ## all benchmarks, one JSON line each
-	@for name in host_calls launch speculation tax; do $(BIN)/python -m benches.$$name --json | tail -n 1; done
+	@for name in host_calls launch sessions speculation tax; do $(BIN)/python -m benches.$$name --json | tail -n 1; done
 
 clean:  ## remove the virtual environment and caches of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
