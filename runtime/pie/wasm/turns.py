@@ -1,7 +1,7 @@
 """Turns on the event loop for guests whose time slice was over: one of them per turn of the loop.
 
 However many guests compute at once, everybody else on the loop waits for one slice at most; and a guest that has
-had few slices since it last waited for something goes before those that had many.
+had few slices since it last waited for something goes before those that had many, unless these have waited for long.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Callable
 
 __all__ = ["Turns"]
 
+AHEAD = 2
+
 
 class Turns:
-    """A queue of guests that want to go on, fewest slices first."""
+    """A queue of guests that want to go on: in their order, each slice they had putting them further back."""
 
     def __init__(self) -> None:
         """Make an empty queue."""
@@ -30,7 +32,8 @@ class Turns:
             self._waiting.clear()
             self._scheduled = False
             self._loop = loop
-        heapq.heappush(self._waiting, (slices, next(self._order), action))
+        number = next(self._order)
+        heapq.heappush(self._waiting, (number + slices * AHEAD, number, action))
         self._schedule()
 
     def _schedule(self) -> None:

@@ -1,7 +1,8 @@
 """Threads on which guests that compute for long are driven, so that the event loop stays free.
 
 Wasm runs without the GIL. Whoever has computed least since it last waited goes first, so that a program which merely
-starts up does not queue behind endless loops. Knows nothing of guests: a piece of work is a callable with a priority.
+starts up does not queue behind endless loops; but of those that come later, only so many pass a piece of work, or
+steady newcomers would let it wait for ever. Knows nothing of guests: a piece of work is a callable with a number.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from collections.abc import Callable
 
 __all__ = ["Workers"]
 
-_LAST = 1 << 62
-
 
 class Workers:
-    """A few daemon threads that serve one queue, lowest priority number first."""
+    """A few daemon threads that serve one queue, in order but for who lets others pass."""
 
     def __init__(self, count: int) -> None:
         """Start `count` threads."""
@@ -30,9 +29,15 @@ class Workers:
     def __bool__(self) -> bool:
         return bool(self._threads)
 
-    def submit(self, priority: int, work: Callable[[], None]) -> None:
-        """Run `work` on one of the threads; it must not raise."""
-        self._queue.put((priority, next(self._order), work))
+    def submit(self, passed_by: int, work: Callable[[], None]) -> None:
+        """Run `work` on one of the threads; it must not raise.
+
+        Args:
+            passed_by: how many pieces that are submitted later, with 0, still go first.
+            work: the piece.
+        """
+        number = next(self._order)
+        self._queue.put((number + passed_by, number, work))
 
     def close(self) -> None:
         """Stop the threads after the work they have begun; what waits is not begun any more."""
