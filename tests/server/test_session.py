@@ -35,7 +35,6 @@ from pie_client.messages import (
     AuthByToken,
     AuthIdentify,
     AuthProve,
-    CancelWorkflow,
     CheckProgram,
     ClientMessage,
     LaunchDaemon,
@@ -47,7 +46,6 @@ from pie_client.messages import (
     RegisterMcpServer,
     Response,
     SignalProcess,
-    SubmitWorkflow,
     TransferFile,
     encode,
 )
@@ -281,13 +279,6 @@ def test_keys_that_are_not_known_and_nil_are_no_fault() -> None:
 )
 def test_commands_are_to_be_carried_out_as_they_are(message: ClientMessage) -> None:
     assert inside().say(message) == [message]
-
-
-@pytest.mark.parametrize("message", [SubmitWorkflow(corr_id=3, json="{}"), CancelWorkflow(corr_id=3, workflow_id="x")])
-def test_workflows_are_not_offered(message: ClientMessage) -> None:
-    (effect,) = inside().say(message)
-    assert isinstance(effect, Send)
-    assert effect.message.result.startswith("not-offered: ")
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, MAX_UPLOAD_BYTES])

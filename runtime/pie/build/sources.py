@@ -19,12 +19,14 @@ class Sources:
         sdk: the Python package `inferlet`.
         runner: the Python package `pie_runner`.
         javascript: the npm package `inferlet`; the folders `src` and `runner`, and which tools make components of them.
+        inferlets: programs of ours, a folder each; the server runs some of them.
     """
 
     wit: Path
     sdk: Path
     runner: Path
     javascript: Path
+    inferlets: Path
 
 
 def find_sources() -> Sources:
@@ -40,9 +42,10 @@ def find_sources() -> Sources:
             sdk=root / "sdk" / "python" / "inferlet",
             runner=root / "sdk" / "python" / "runner" / "pie_runner",
             javascript=root / "sdk" / "javascript",
+            inferlets=root / "inferlets",
         )
         if (found.wit / "inferlet.wit").is_file() and all(
-            map(Path.is_dir, (found.sdk, found.runner, found.javascript))
+            map(Path.is_dir, (found.sdk, found.runner, found.javascript, found.inferlets))
         ):
             return found
     raise ProgramError(

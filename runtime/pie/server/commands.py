@@ -17,9 +17,13 @@ from pie.server.service import Service
 from pie.server.session import Command, DeliverFile, InstallProgram, LostFile
 from pie.server.status import model_status
 from pie.server.transcript import MAX_TEXT_BYTES
+from pie.server.workflows import do_workflow_command
 from pie_client.messages import (
     AttachProcess,
+    AttachWorkflow,
+    CancelWorkflow,
     CheckProgram,
+    DetachWorkflow,
     LaunchDaemon,
     LaunchProcess,
     LaunchProcesses,
@@ -30,6 +34,7 @@ from pie_client.messages import (
     Response,
     RunProcesses,
     SignalProcess,
+    SubmitWorkflow,
     TerminateProcess,
 )
 
@@ -93,11 +98,19 @@ class Commands:
                 return await self._launch(command)
             case LaunchDaemon():
                 return await self._launch_daemon(command)
+            case SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
+                return await do_workflow_command(command, self._service, user=self._user, peer=self._peer)
             case AttachProcess(process_id=process_id):
                 processes.attach(process_id, user=self._user, reader=self._peer)
                 return "Process attached"
             case TerminateProcess(process_id=process_id):
                 return await self._terminate(process_id)
+            case _:
+                return self._tell(command)
+
+    def _tell(self, command: Command | InstallProgram) -> str:
+        """Carry out a command that needs no waiting."""
+        match command:
             case ListProcesses():
                 return self._list()
             case Query(subject=subject):

@@ -159,6 +159,17 @@ class ProcessTable:
             raise Denied("Process not found")
         self._read(entry, reader)
 
+    def leave(self, process_id: str, *, user: str, reader: Peer) -> None:
+        """A client does not listen to a process any more: it goes on, and what it says waits.
+
+        Raises:
+            Denied: it is not there, or another user's.
+        """
+        entry = self.find(process_id, user=user)
+        if entry.reader is reader:
+            entry.reader = None
+            entry.transcript.detach()
+
     def detach(self, reader: Peer) -> None:
         """A client has left: its processes go on, and what they say waits."""
         for entry in self._entries.values():

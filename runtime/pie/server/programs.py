@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from pie.build.manifest import check_input
+from pie.build.sources import find_sources
 from pie.errors import UsageError
 from pie.process.programs import LoadedProgram
 from pie.process.store import ProgramStore, StoredProgram
@@ -48,6 +49,14 @@ class InstalledPrograms:
         """
         stored = await asyncio.to_thread(self._store.find, identifier)
         return stored, await self._runtime.load(stored.path, name=stored.name)
+
+    async def ours(self, name: str) -> LoadedProgram:
+        """A program that comes with the server, ready to run.
+
+        Raises:
+            ProgramError: it cannot be loaded.
+        """
+        return await self._runtime.load(find_sources().inferlets / name, name=name)
 
 
 def read_input(program: StoredProgram, input_json: str) -> Any:

@@ -70,6 +70,10 @@ Command = (
     | LaunchProcesses
     | RunProcesses
     | LaunchDaemon
+    | SubmitWorkflow
+    | CancelWorkflow
+    | AttachWorkflow
+    | DetachWorkflow
     | AttachProcess
     | TerminateProcess
     | SignalProcess
@@ -79,10 +83,8 @@ Command = (
 )
 """Messages that are to be carried out as they are."""
 
-_NotOffered = SubmitWorkflow | CancelWorkflow | AttachWorkflow | DetachWorkflow
 
-
-_Message = Command | Ping | AddProgram | TransferFile | _NotOffered
+_Message = Command | Ping | AddProgram | TransferFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +255,6 @@ class Session:
                 return self._add_program(message)
             case TransferFile():
                 return self._transfer_file(message)
-            case SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
-                return [_not_offered(message)]
         return [message]
 
     def _add_program(self, message: AddProgram) -> Sequence[Effect]:
@@ -283,8 +283,3 @@ def _answer(number: int, result: str, *, ok: bool = True) -> Send:
 
 def _refuse(number: int, result: str) -> Send:
     return _answer(number, result, ok=False)
-
-
-def _not_offered(message: _NotOffered) -> Send:
-    error = RequestError("not-offered", "this server has no workflows", remedy="Launch a process.")
-    return _refuse(message.corr_id, str(error))

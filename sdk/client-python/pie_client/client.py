@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from pie_client.messages import (
     Query,
     RegisterMcpServer,
     RunProcesses,
+    SubmitWorkflow,
     TerminateProcess,
 )
 from pie_client.process import Process, ProcessInfo
@@ -191,6 +192,14 @@ class Client:
         """Listen to a process of ours that nobody listens to; what it has said meanwhile comes first."""
         await self._ask(lambda number: AttachProcess(corr_id=number, process_id=process_id))
         return self._process(process_id)
+
+    async def submit_workflow(self, steps: Mapping[str, Any]) -> str:
+        """Start a graph of programs, {name: {"program": ..., "input": ...}}; its id, under which it can be attached to.
+
+        In an input, `${name.key}` is a result of another step. The workflow returns the results by name, sends a
+        message when a step is done, and is terminated as a process is.
+        """
+        return await self._ask(lambda number: SubmitWorkflow(corr_id=number, json=_json({"steps": dict(steps)})))
 
     async def list_processes(self) -> list[ProcessInfo]:
         """Our processes that have not ended."""
