@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["ROWS", "SECTIONS"]
 
 SECTIONS: dict[str, list[str]] = {
-    "Entry point": ["main(input)", "main returns JSON", "main throws"],
+    "Entry point": ["import", "main(input)", "main returns JSON", "main throws"],
     "Runtime": ["runtime.models", "runtime.version", "runtime.instanceId", "runtime.username"],
     "Model and tokenizer": [
         "Model.load", "model.tokenizer",
@@ -52,24 +52,24 @@ SECTIONS: dict[str, list[str]] = {
         "anyJson", "jsonSchema", "regex", "ebnf", "grammar", "custom Schema", "custom Constraint",
         "Grammar.fromJsonSchema", "Grammar.json", "Grammar.fromRegex", "Grammar.fromEbnf",
         "GrammarConstraint.fromGrammar", "GrammarConstraint.fromJsonSchema", "GrammarConstraint.json",
-        "GrammarConstraint.fromRegex", "GrammarConstraint.fromEbnf",
+        "GrammarConstraint.fromRegex", "GrammarConstraint.fromEbnf", "new GrammarConstraint",
         "new Matcher", "matcher.acceptTokens", "matcher.nextTokenLogitMask", "matcher.isTerminated", "matcher.reset",
     ],
     "Speculation": ["speculator.draft", "speculator.accept", "speculator.rollback", "speculator.reset"],
     "Adapters": [
         "Adapter.create", "Adapter.open", "adapter.fork", "adapter.save", "adapter.load", "adapter.destroy",
-        "adapter disposal",
+        "adapter disposal", "zo.initialize", "zo.update",
     ],
     "Decoders": [
         "chat.Decoder idle", "chat.Decoder delta", "chat.Decoder done", "chat.Decoder interrupt", "chat.Decoder reset",
         "chat helpers",
         "reasoning.Decoder idle", "reasoning.Decoder start", "reasoning.Decoder delta", "reasoning.Decoder end",
-        "tools.Decoder start", "tools.Decoder call", "tools.equipPrefix", "tools.answerPrefix", "tools.nativeMatcher",
+        "reasoning.Decoder reset", "tools.Decoder start", "tools.Decoder call", "tools.Decoder idle", "tools.Decoder reset", "tools.equipPrefix", "tools.answerPrefix", "tools.nativeMatcher",
     ],
     "Session": ["session.send", "session.send object", "session.sendFile", "session.receive", "session.receiveFile"],
     "Messaging": [
         "messaging.broadcast", "messaging.subscribe", "messaging.push", "messaging.pull", "subscription.next",
-        "subscription.unsubscribe", "for await message",
+        "subscription.unsubscribe", "for await message", "subscription disposal",
     ],
     "MCP": [
         "mcp.availableServers", "mcp.connect", "mcp.listTools", "mcp.callTool", "mcp.listResources",

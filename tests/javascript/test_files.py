@@ -137,3 +137,41 @@ async def test_the_files_are_gone_with_their_program(run_javascript: RunProgram)
     assert (
         await run_javascript("import { files } from 'inferlet';\nexport const main = () => files.list();")
     ).value == []
+
+
+async def test_the_calls_of_node_fs_promises_work_in_the_folder(run_javascript: RunProgram) -> None:
+    source = """
+        import fs, { readFile, stat } from 'node:fs/promises';
+        import { access } from 'fs/promises';
+
+        const code = (call: Promise<unknown>) => call.then(() => 'no error', (error) => error.code);
+
+        export async function main() {
+          await fs.mkdir('/scratch/x/y', { recursive: true });
+          await fs.writeFile('/scratch/x/a', 'grün', 'utf8');
+          await fs.appendFile('/scratch/x/a', Uint8Array.of(33));
+          await fs.copyFile('/scratch/x/a', '/scratch/x/b');
+          await fs.rename('/scratch/x/b', '/scratch/x/c');
+          const [bytes, text] = await Promise.all([readFile('/scratch/x/c'), readFile('x/c', { encoding: 'utf-8' })]);
+          const info = await stat('/scratch/x/c');
+          await access('/scratch/x/c');
+          const names = await fs.readdir('/scratch/x');
+          const refused = await Promise.all([
+            code(fs.readFile('/scratch/none')), code(fs.unlink('/scratch/x/y')), code(fs.rmdir('/scratch/x/a')),
+            code(fs.readFile('/etc/passwd')), code(fs.readFile('/scratch/x/a', 'latin1')), code(fs.rm('none')),
+          ]);
+          await fs.unlink('/scratch/x/a');
+          await fs.rmdir('/scratch/x/y');
+          await fs.rm('/scratch/none', { force: true });
+          const left = await fs.readdir('/scratch/x');
+          await fs.rm('/scratch/x', { recursive: true });
+          return [
+            (bytes as Uint8Array).length, text, info.size, info.isFile(), info.isDirectory(),
+            info.mtime.getTime() === info.mtimeMs, names, left, await fs.readdir('/scratch'), refused,
+          ];
+        }
+    """
+    assert (await run_javascript(source)).value == [
+        *(6, "grün!", 6, True, False, True, ["a", "c", "y"], ["c"], []),
+        ["file-not-found", "is-a-directory", "not-a-directory", "file-not-allowed", "bad-option", "file-not-found"],
+    ]

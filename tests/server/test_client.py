@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
+import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import pytest_asyncio
 from tests.server.running import TALKER, Install, Upstream, pack
 
+from pie.build.packed import pack_program
 from pie.server.server import Server
 from pie_client import Client, ClientError, ConnectionLost, Event, ProcessFailed, Refused
 
@@ -35,6 +38,42 @@ async def main(input):
             refused = error.cause
     return ["shop" in mcp.available_servers(), "add" in tools, total, bool(refused)]
 """
+
+ALL_MCP_CALLS = {
+    "main.py": """
+        import json
+
+        from inferlet import mcp
+
+        async def main(input):
+            with mcp.connect("shop") as shop:
+                return [
+                    "shop" in mcp.available_servers(),
+                    "add" in [tool["name"] for tool in json.loads(shop.list_tools())["tools"]],
+                    json.loads(shop.call_tool("add", {"a": 2, "b": 3}))["content"][0]["text"],
+                    json.loads(shop.list_resources())["resources"][0]["uri"],
+                    json.loads(shop.read_resource("shop://prices"))["contents"][0]["text"],
+                    json.loads(shop.list_prompts())["prompts"][0]["name"],
+                    json.loads(shop.get_prompt("greet", {"name": "Ana"}))["messages"][0]["content"]["text"],
+                ]
+    """,
+    "main.ts": """
+        import { mcp } from 'inferlet';
+
+        export function main() {
+          using shop = mcp.connect('shop');
+          return [
+            mcp.availableServers().includes('shop'),
+            JSON.parse(shop.listTools()).tools.some((tool) => tool.name === 'add'),
+            JSON.parse(shop.callTool('add', { a: 2, b: 3 })).content[0].text,
+            JSON.parse(shop.listResources()).resources[0].uri,
+            JSON.parse(shop.readResource('shop://prices')).contents[0].text,
+            JSON.parse(shop.listPrompts()).prompts[0].name,
+            JSON.parse(shop.getPrompt('greet', { name: 'Ana' })).messages[0].content.text,
+          ];
+        }
+    """,
+}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -250,6 +289,21 @@ async def test_programs_use_an_mcp_server_of_their_client(client: Client, instal
     assert await client.run_processes("shopper", [{"b": 1}, {"b": 2}]) == [
         [True, True, "3", True],
         [True, True, "4", True],
+    ]
+
+
+@pytest.mark.parametrize("file", ALL_MCP_CALLS)
+async def test_every_mcp_call_reaches_the_server_of_the_client_in_both_languages(
+    client: Client, tmp_path: Path, file: str
+) -> None:
+    if file == "main.ts" and shutil.which("node") is None:
+        pytest.skip("needs Node.js")
+    (tmp_path / file).write_text(textwrap.dedent(ALL_MCP_CALLS[file]))
+    await client.register_mcp_server("shop", SHOP)
+    name = f"all-calls-{file.removeprefix('main.')}"
+    await client.install_program(pack_program(tmp_path), MANIFEST.format(name=name, version="1.0.0"))
+    assert await client.run_processes(f"{name}@1.0.0", [{}]) == [
+        [True, True, "5", "shop://prices", "apples 3, pears 4", "greet", "Greet Ana politely."]
     ]
 
 

@@ -33,6 +33,8 @@ TARGET = (
     "--log-limit=1",
     "--color=false",
 )
+# The modules that the runner provides (see runner/program.ts).
+PROVIDED = ("inferlet", "node:fs/promises", "fs/promises")
 MAP_COMMENT = "//# sourceMappingURL=data:application/json;base64,"
 _FAILURE = re.compile(r"\[ERROR\] (?P<what>.*?)(?: \[[^\]]*\])?\n(?:\s*\n\s+(?P<place>\S.*?:\d+:\d+):\n)?")
 _THROWN = re.compile(r"^Exception while evaluating top-level script\n(?:.*?:\d+:\d+ )?(?P<what>.*)$", re.MULTILINE)
@@ -42,12 +44,13 @@ _NOISE = re.compile(r"^\s*(at |node:|Node\.js |\^)|^\s*$")
 def bundle_program(entry: Path, tools: JavaScriptTools) -> str:
     """The program whose `main` is in `entry`, as JSON for the runner: `{"entry": file, "bundle": text, "map": text}`.
 
-    What it imports is included, packages of a `node_modules` beside it too; `inferlet` is the runner's.
+    What it imports is included, packages of a `node_modules` beside it too; those of `PROVIDED` are the runner's.
 
     Raises:
         ProgramError: `bad-source` if it cannot be parsed or an import cannot be found; `program-too-large`.
     """
-    arguments = [entry.name, "--bundle", "--format=cjs", *TARGET, "--external:inferlet", "--sourcemap=inline"]
+    outside = [f"--external:{name}" for name in PROVIDED]
+    arguments = [entry.name, "--bundle", "--format=cjs", *TARGET, *outside, "--sourcemap=inline"]
     text, _, encoded = _esbuild(tools, arguments, entry.parent).rpartition(MAP_COMMENT)
     if len(text) > MAX_BYTES:
         raise ProgramError(

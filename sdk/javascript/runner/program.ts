@@ -2,11 +2,13 @@
 
 import * as inferlet from 'inferlet';
 
+import * as nodeFiles from '../src/node_files.ts';
+
 /** What `pie.build.javascript` makes of a program's files. */
 export interface Program {
   /** The author's file that defines `main`, for error texts. */
   readonly entry: string;
-  /** All modules as one CommonJS text that requires nothing but `inferlet`. */
+  /** All modules as one CommonJS text that requires nothing but the modules below. */
   readonly bundle: string;
   /** The source map of `bundle`, as JSON. */
   readonly map: string;
@@ -23,6 +25,14 @@ export const BUNDLE = '<program>';
 
 // As a bundle expects it of a module that was written as an ES module.
 const INFERLET = Object.defineProperty({ ...inferlet }, '__esModule', { value: true });
+const NODE_FILES = Object.defineProperty({ ...nodeFiles, default: nodeFiles }, '__esModule', { value: true });
+
+/** The modules that a bundle may require (`PROVIDED` in pie.build.javascript). */
+const MODULES = new Map<string, unknown>([
+  ['inferlet', INFERLET],
+  ['node:fs/promises', NODE_FILES],
+  ['fs/promises', NODE_FILES],
+]);
 
 /** Run the top-level code of a program. */
 export function evaluate(program: Program): ProgramModule {
@@ -31,8 +41,8 @@ export function evaluate(program: Program): ProgramModule {
   const load = (0, eval)(text) as (module: object, exports: object, require: (id: string) => unknown) => void;
   const module: { exports: ProgramModule } = { exports: {} };
   load(module, module.exports, (id) => {
-    if (id === 'inferlet') return INFERLET;
-    throw new Error(`there is no module '${id}' here`);
+    if (!MODULES.has(id)) throw new Error(`there is no module '${id}' here`);
+    return MODULES.get(id);
   });
   return module.exports;
 }

@@ -104,6 +104,11 @@ proves(['GrammarConstraint.fromJsonSchema'], async () => {
   assert(isSide(await textUnder(GrammarConstraint.fromJsonSchema(SCHEMA, Model.default()))));
 });
 
+proves(['new GrammarConstraint'], async () => {
+  const walker = new Matcher(Grammar.fromEbnf(EBNF), Model.default().tokenizer());
+  assert(isYesOrNo(await textUnder(new GrammarConstraint(walker))));
+});
+
 proves(
   ['new Matcher', 'matcher.acceptTokens', 'matcher.nextTokenLogitMask', 'matcher.isTerminated', 'matcher.reset'],
   () => {

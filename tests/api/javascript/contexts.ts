@@ -1,5 +1,6 @@
 // Runtime, model, tokenizer, contexts, raw pages, scheduling.
 
+import * as inferlet from 'inferlet';
 import { Context, Model, Sampler, chat, runtime, scheduling } from 'inferlet';
 
 import { assert, equal, proves, refused } from './registry.ts';
@@ -15,6 +16,14 @@ export async function filled(count: number): Promise<Context> {
   await context.flush();
   return context;
 }
+
+const NAMES = `
+  Model Tokenizer Context Adapter Forward Output Generator GenStep Sampler Logits Distribution Logprob Logprobs Entropy
+  Grammar GrammarConstraint Matcher Subscription McpSession
+  jsonSchema anyJson regex ebnf grammar chat reasoning tools runtime scheduling session messaging mcp
+`;
+
+proves(['import'], () => equal(NAMES.trim().split(/\s+/).filter((name) => !(name in inferlet)), []));
 
 proves(['main(input)'], (input) => equal(input.row, 'main(input)'));
 
@@ -110,6 +119,7 @@ proves(['context.save', 'Context.open', 'Context.delete'], async () => {
   context.append(tokens(3));
   await context.flush();
   context.save(name); // replaces
+  assert(refused('snapshot-exists', () => context.save(name, { overwrite: false })));
   using opened = Context.open(model, name)!;
   equal(opened.seqLen, 43);
   Context.delete(model, name);
@@ -139,7 +149,7 @@ proves(['context.snapshot'], async () => {
 proves(['context.release'], async () => {
   const context = await filled(5);
   context.release();
-  assert(!works(() => context.fork()));
+  assert(refused('released', () => context.fork()));
 });
 
 proves(['context disposal'], async () => {
@@ -148,17 +158,8 @@ proves(['context disposal'], async () => {
     using context = await filled(5);
     inner = context;
   }
-  assert(!works(() => inner.fork()));
+  assert(refused('released', () => inner.fork()));
 });
-
-function works(call: () => unknown): boolean {
-  try {
-    call();
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 proves(['context.truncate'], async () => {
   using context = await filled(21);
@@ -183,6 +184,7 @@ proves(['context.setBid'], () => {
   using context = new Context(Model.default());
   context.setBid(2.5);
   context.setBid(0);
+  assert(refused('bad-bid', () => context.setBid(NaN)));
 });
 
 proves(['context.idle'], () => {

@@ -66,6 +66,23 @@ proves(['reasoning.Decoder start', 'reasoning.Decoder delta', 'reasoning.Decoder
   equal([joined(found, 'delta'), joined(found, 'end')], ['because', 'because']);
 });
 
+proves(['reasoning.Decoder reset'], () => {
+  using decoder = new reasoning.Decoder(Model.default());
+  events(decoder, encode('<think>forgotten'));
+  decoder.reset();
+  const found = events(decoder, encode('no thought<think>kept</think>'));
+  equal([found[0]!.type, joined(found, 'end')], ['idle', 'kept']);
+});
+
+proves(['tools.Decoder idle', 'tools.Decoder reset'], () => {
+  using decoder = new tools.Decoder(Model.default());
+  equal(decoder.feed(encode('no call')), { type: 'idle' });
+  events(decoder, encode('<tool_call>\n{"name": "forgotten", '));
+  decoder.reset();
+  const found = events(decoder, encode('<tool_call>\n{"name": "kept", "arguments": {}}\n</tool_call>'));
+  equal(found.flatMap((event) => (event.type === 'call' ? [event.name] : [])), ['kept']);
+});
+
 /** The calls in the tokens of a turn. */
 function calls(ids: Iterable<number>): { name: string; args: string }[] {
   using decoder = new tools.Decoder(Model.default());

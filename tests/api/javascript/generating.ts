@@ -5,6 +5,7 @@ import {
   Context,
   Distribution,
   Entropy,
+  Logits,
   Model,
   Sampler,
   chat,
@@ -126,25 +127,41 @@ proves(['generate systemSpeculation'], async () => {
 });
 
 proves(['generate adapter', 'generator.adapter', 'forward.adapter', 'Adapter.create', 'adapter disposal'], async () => {
-  using overlay = Adapter.create(Model.default(), 'api-row-js-adapter');
+  const overlay = Adapter.create(Model.default(), 'api-row-js-adapter');
   zo.initialize(overlay, { rank: 4, alpha: 8, populationSize: 4, muFraction: 0.5, initialSigma: 0.01 });
   equal(await greedy(6, { adapter: overlay }), await greedy(6)); // its second factor is zero
   using context = prompted();
   const built = context.generate(ARGMAX, { maxTokens: 6, stop: [], autoFlush: false }).adapter(overlay);
   equal(await built.collectTokens(), await greedy(6));
-  using other = new Context(Model.default());
-  const step = other.forward().input(tokens(4)).adapter(overlay);
-  const handle = step.sample([3], ARGMAX);
-  assert((await step.execute()).token(handle) !== undefined);
-  overlay.destroy();
+  equal(await lastLogits(overlay), await lastLogits());
+  assert((await lastLogits(overlay, 3)) !== (await lastLogits()));
+  using stays = Adapter.open(Model.default(), 'api-row-js-adapter')!;
+  overlay[Symbol.dispose]();
+  assert(refused('released', () => overlay.fork('api-row-js-adapter-2')));
+  stays.destroy();
 });
 
-proves(['generate zoSeed', 'generator.zoSeed', 'forward.zoSeed'], async () => {
+/** What a pass over fixed tokens gives at its last row, as a text. */
+async function lastLogits(adapter?: Adapter, zoSeed?: number): Promise<string> {
+  using context = new Context(Model.default());
+  const step = context.forward().input(tokens(4));
+  if (adapter !== undefined) step.adapter(adapter);
+  if (zoSeed !== undefined) step.zoSeed(zoSeed);
+  const handle = step.probe(3, Logits());
+  return String((await step.execute()).logits(handle));
+}
+
+const SEARCH = { rank: 4, alpha: 8, populationSize: 4, muFraction: 0.5, initialSigma: 0.5 };
+
+proves(['generate zoSeed', 'generator.zoSeed', 'forward.zoSeed', 'zo.initialize'], async () => {
   using overlay = Adapter.create(Model.default(), 'api-row-js-zo');
-  zo.initialize(overlay, { rank: 4, alpha: 8, populationSize: 4, muFraction: 0.5, initialSigma: 0.5 });
+  zo.initialize(overlay, SEARCH);
   const moved = await greedy(8, { adapter: overlay, zoSeed: 3 });
   equal(await greedy(8, { adapter: overlay, zoSeed: 3 }), moved);
   assert(JSON.stringify(moved) !== JSON.stringify(await greedy(8, { adapter: overlay })));
+  equal(await lastLogits(overlay, 3), await lastLogits(overlay, 3));
+  assert((await lastLogits(overlay, 3)) !== (await lastLogits(overlay, 4)));
+  assert(refused('adapter-unusable', () => zo.initialize(overlay, SEARCH)));
   using context = prompted();
   const built = context.generate(ARGMAX, { maxTokens: 8, stop: [], autoFlush: false }).adapter(overlay).zoSeed(3);
   equal(await built.collectTokens(), moved);
@@ -284,6 +301,15 @@ proves(['Adapter.open', 'adapter.fork', 'adapter.destroy'], () => {
   first.destroy();
   second.destroy();
   equal(Adapter.open(model, 'api-row-js-first'), undefined);
+});
+
+proves(['zo.update'], async () => {
+  using overlay = Adapter.create(Model.default(), 'api-row-js-update');
+  zo.initialize(overlay, SEARCH);
+  zo.update(overlay, [1, 2, 3, 4], [1, 2, 3, 4], 1);
+  assert((await lastLogits(overlay)) !== (await lastLogits()));
+  assert(refused('adapter-unusable', () => zo.update(overlay, [1], [1], 1)));
+  overlay.destroy();
 });
 
 proves(['adapter.save', 'adapter.load'], async () => {

@@ -1,6 +1,8 @@
 // Session, messaging, files, MCP servers, child programs.
 
-import { files, mcp, messaging, runtime, session } from 'inferlet';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+
+import { files, mcp, messaging, runtime, session, type Subscription } from 'inferlet';
 
 import { assert, equal, proves, refused } from './registry.ts';
 
@@ -43,12 +45,24 @@ proves(['for await message'], async () => {
   equal(found, ['0', '1', '2']);
 });
 
-proves(['files under /scratch'], () => {
+proves(['subscription disposal'], async () => {
+  let ended: Subscription;
+  {
+    using subscription = messaging.subscribe('api-js-disposal');
+    messaging.broadcast('api-js-disposal', 'lost');
+    ended = subscription;
+  }
+  equal(await ended.next(), undefined);
+});
+
+proves(['files under /scratch'], async () => {
   files.mkdir('/scratch/rows');
   files.writeText('/scratch/rows/a.txt', 'kept');
   files.rename('/scratch/rows/a.txt', '/scratch/rows/b.txt');
   equal(files.list('/scratch/rows'), ['b.txt']);
   equal(files.readText('/scratch/rows/b.txt'), 'kept');
+  await writeFile('/scratch/rows/c.txt', 'kept too');
+  equal([await readFile('/scratch/rows/c.txt', 'utf-8'), await readdir('/scratch/rows')], ['kept too', ['b.txt', 'c.txt']]);
   assert(refused('file-not-allowed', () => files.readText('/etc/passwd')));
 });
 

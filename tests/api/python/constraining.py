@@ -117,6 +117,12 @@ async def constraint_from_schema():
     assert json.loads(text) in ("left", "right")
 
 
+@proves("new GrammarConstraint")
+async def constraint_of_a_matcher():
+    walker = Matcher(Grammar.from_ebnf(EBNF), Model.default().tokenizer())
+    assert await text_under(GrammarConstraint(walker)) in ("yes", "no")
+
+
 @proves("new Matcher", "matcher.acceptTokens", "matcher.nextTokenLogitMask", "matcher.isTerminated", "matcher.reset")
 def matcher():
     tokenizer = Model.default().tokenizer()

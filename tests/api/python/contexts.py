@@ -1,5 +1,6 @@
 """Runtime, model, tokenizer, contexts, raw pages, scheduling."""
 
+import inferlet
 from inferlet import Context, Error, Model, Sampler, chat, runtime, scheduling
 from registry import proves
 
@@ -31,6 +32,18 @@ async def ends_alike(first, second):
     for each in (first, second):
         ends.append(await each.generate(Sampler.argmax(), max_tokens=6, stop=[]).collect_tokens())
     return ends[0] == ends[1]
+
+
+NAMES = """
+    Model Tokenizer Context Adapter Forward Output Generator GenStep Sampler Logits Distribution Logprob Logprobs Entropy
+    Grammar GrammarConstraint Matcher Subscription McpSession Schema Constraint Speculator
+    json_schema any_json regex ebnf grammar chat reasoning tools runtime scheduling session messaging mcp
+"""
+
+
+@proves("import")
+def names():
+    assert [name for name in NAMES.split() if not hasattr(inferlet, name)] == []
 
 
 @proves("main(input)")
@@ -204,6 +217,7 @@ def set_bid():
     context = Context(Model.default())
     context.set_bid(2.5)
     context.set_bid(0)
+    assert refused("bad-bid", lambda: context.set_bid(float("nan")))
 
 
 @proves("context.idle")

@@ -76,6 +76,26 @@ def reasoning_events():
     assert isinstance(found[-1], reasoning.Event.Idle)
 
 
+@proves("reasoning.Decoder reset")
+def reasoning_reset():
+    decoder = reasoning.Decoder(Model.default())
+    events(decoder, encode("<think>forgotten"))
+    decoder.reset()
+    found = events(decoder, encode("no thought<think>kept</think>"))
+    assert isinstance(found[0], reasoning.Event.Idle)
+    assert [event.text for event in found if isinstance(event, reasoning.Event.End)] == ["kept"]
+
+
+@proves("tools.Decoder idle", "tools.Decoder reset")
+def tool_reset():
+    decoder = tools.Decoder(Model.default())
+    assert isinstance(decoder.feed(encode("no call")), tools.Event.Idle)
+    events(decoder, encode('<tool_call>\n{"name": "forgotten", '))
+    decoder.reset()
+    found = events(decoder, encode('<tool_call>\n{"name": "kept", "arguments": {}}\n</tool_call>'))
+    assert [event.name for event in found if isinstance(event, tools.Event.Call)] == ["kept"]
+
+
 @proves("tools.Decoder start", "tools.Decoder call")
 def tool_events():
     call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Lima"}}\n</tool_call>'

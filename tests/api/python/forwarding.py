@@ -41,15 +41,15 @@ async def forward():
 
 @proves("forward.inputAt")
 async def input_at():
-    near, far = (Context(Model.default()) for _ in range(2))
-    found = []
-    for context, start in ((near, 0), (far, 500)):
-        context.wit.reserve_working_pages(1)
-        step = context.forward().input_at(tokens(6), range(start, start + 6))
+    async def last_row(positions):
+        step = Context(Model.default()).forward().input_at(tokens(6), positions)
         handle = step.probe(5, Logits())
-        found.append((await step.execute()).logits(handle))
-    assert len(found[0]) == len(found[1])
-    assert refused("bad-positions", lambda: near.forward().input_at([1, 2], [0]))
+        return (await step.execute()).logits(handle)
+
+    output, handle = await read(Logits())
+    assert await last_row(range(6)) == output.logits(handle)
+    assert await last_row([0, 1, 2, 3, 4, 90]) != output.logits(handle)
+    assert refused("bad-positions", lambda: Context(Model.default()).forward().input_at([1, 2], [0]))
 
 
 @proves("forward.attentionMask")
@@ -179,8 +179,12 @@ async def min_p():
 @proves("Sampler.topKTopP")
 async def top_k_top_p():
     output, handle = await read(Distribution(2.0, 4))
-    inside, _ = await allowed_by(Sampler.top_k_top_p(2.0, 4, 0.99), set(output.distribution(handle)[0]))
+    ids, shares = output.distribution(handle)
+    inside, _ = await allowed_by(Sampler.top_k_top_p(2.0, 4, 0.99), set(ids))
     assert inside
+    # Of the first four together, the likeliest alone has this much.
+    only, kinds = await allowed_by(Sampler.top_k_top_p(2.0, 4, shares[0] / sum(shares) / 2), {ids[0]}, count=10)
+    assert (only, kinds) == (True, 1)
 
 
 @proves("Sampler.multinomial")

@@ -3,7 +3,20 @@
 import json
 
 from contexts import refused, tokens
-from inferlet import Adapter, Context, Distribution, Entropy, Model, Sampler, Speculator, chat, json_schema, regex, zo
+from inferlet import (
+    Adapter,
+    Context,
+    Distribution,
+    Entropy,
+    Logits,
+    Model,
+    Sampler,
+    Speculator,
+    chat,
+    json_schema,
+    regex,
+    zo,
+)
 from registry import proves
 
 ARGMAX = Sampler.argmax()
@@ -126,19 +139,34 @@ async def adapter():
         context = Context(Model.default()).append(tokens(9))
         built = context.generate(ARGMAX, max_tokens=6, stop=[], auto_flush=False).adapter(overlay)
         assert await built.collect_tokens() == await greedy(6)
-        step = Context(Model.default()).forward().input(tokens(4)).adapter(overlay)
-        token = step.sample([3], ARGMAX)
-        assert (await step.execute()).token(token) is not None
-        overlay.destroy()
+        assert await last_logits(overlay) == await last_logits()
+        assert await last_logits(overlay, zo_seed=3) != await last_logits()
+        stays = Adapter.open(Model.default(), "api-row-adapter")
+    assert refused("released", lambda: overlay.fork("api-row-adapter-2"))
+    stays.destroy()
 
 
-@proves("generate zoSeed", "generator.zoSeed", "forward.zoSeed")
+async def last_logits(adapter=None, zo_seed=None):
+    """What a pass over fixed tokens gives at its last row."""
+    step = Context(Model.default()).forward().input(tokens(4))
+    if adapter is not None:
+        step.adapter(adapter)
+    if zo_seed is not None:
+        step.zo_seed(zo_seed)
+    handle = step.probe(3, Logits())
+    return (await step.execute()).logits(handle)
+
+
+@proves("generate zoSeed", "generator.zoSeed", "forward.zoSeed", "zo.initialize")
 async def zo_seed():
     with Adapter.create(Model.default(), "api-row-zo") as overlay:
         zo.initialize(overlay, 4, 8.0, 4, 0.5, 0.5)
         moved = await greedy(8, adapter=overlay, zo_seed=3)
         assert await greedy(8, adapter=overlay, zo_seed=3) == moved
         assert moved != await greedy(8, adapter=overlay)
+        assert await last_logits(overlay, zo_seed=3) == await last_logits(overlay, zo_seed=3)
+        assert await last_logits(overlay, zo_seed=3) != await last_logits(overlay, zo_seed=4)
+        assert refused("adapter-unusable", lambda: zo.initialize(overlay, 4, 8.0, 4, 0.5, 0.5))
         context = Context(Model.default()).append(tokens(9))
         built = context.generate(ARGMAX, max_tokens=8, stop=[], auto_flush=False).adapter(overlay).zo_seed(3)
         assert await built.collect_tokens() == moved
@@ -222,11 +250,12 @@ async def steps():
 @proves("step.probe")
 async def step_probe():
     context = Context(Model.default()).append(tokens(9))
+    count = 0
     async for step in context.generate(ARGMAX, max_tokens=3, stop=[], auto_flush=False):
-        handle = step.probe(0, Distribution(1.0, 1)) if not context.seq_len else None
-        output = await step.execute()
-        if handle is not None:
-            assert len(output.distribution(handle)[0]) == 1
+        handle = step.probe(0, Distribution(1.0, 1))
+        assert len((await step.execute()).distribution(handle)[0]) == 1
+        count += 1
+    assert count == 3
 
 
 @proves("step.clearSampler", "generator.accept")
@@ -280,6 +309,16 @@ def adapters():
     for each in (first, second):
         each.destroy()
     assert Adapter.open(model, "api-row-first") is None
+
+
+@proves("zo.update")
+async def zo_update():
+    with Adapter.create(Model.default(), "api-row-update") as overlay:
+        zo.initialize(overlay, 4, 8.0, 4, 0.5, 0.5)
+        zo.update(overlay, [1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4], 1.0)
+        assert await last_logits(overlay) != await last_logits()
+        assert refused("adapter-unusable", lambda: zo.update(overlay, [1.0], [1], 1.0))
+        overlay.destroy()
 
 
 @proves("adapter.save", "adapter.load")

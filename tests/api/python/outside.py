@@ -55,6 +55,13 @@ async def iterate():
     assert found == ["0", "1", "2"]
 
 
+@proves("subscription disposal")
+async def subscription_disposal():
+    with messaging.subscribe("api-disposal") as subscription:
+        messaging.broadcast("api-disposal", "lost")
+    assert await subscription.next() is None
+
+
 @proves("files under /scratch")
 def files():
     folder = Path("/scratch/rows")
