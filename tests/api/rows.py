@@ -64,7 +64,9 @@ SECTIONS: dict[str, list[str]] = {
         "chat.Decoder idle", "chat.Decoder delta", "chat.Decoder done", "chat.Decoder interrupt", "chat.Decoder reset",
         "chat helpers",
         "reasoning.Decoder idle", "reasoning.Decoder start", "reasoning.Decoder delta", "reasoning.Decoder end",
-        "reasoning.Decoder reset", "tools.Decoder start", "tools.Decoder call", "tools.Decoder idle", "tools.Decoder reset", "tools.equipPrefix", "tools.answerPrefix", "tools.nativeMatcher",
+        "reasoning.Decoder reset",
+        "tools.Decoder start", "tools.Decoder call", "tools.Decoder reset",
+        "tools.equipPrefix", "tools.answerPrefix", "tools.nativeMatcher",
     ],
     "Session": ["session.send", "session.send object", "session.sendFile", "session.receive", "session.receiveFile"],
     "Messaging": [

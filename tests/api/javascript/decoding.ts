@@ -74,9 +74,8 @@ proves(['reasoning.Decoder reset'], () => {
   equal([found[0]!.type, joined(found, 'end')], ['idle', 'kept']);
 });
 
-proves(['tools.Decoder idle', 'tools.Decoder reset'], () => {
+proves(['tools.Decoder reset'], () => {
   using decoder = new tools.Decoder(Model.default());
-  equal(decoder.feed(encode('no call')), { type: 'idle' });
   events(decoder, encode('<tool_call>\n{"name": "forgotten", '));
   decoder.reset();
   const found = events(decoder, encode('<tool_call>\n{"name": "kept", "arguments": {}}\n</tool_call>'));

@@ -35,8 +35,8 @@ async def ends_alike(first, second):
 
 
 NAMES = """
-    Model Tokenizer Context Adapter Forward Output Generator GenStep Sampler Logits Distribution Logprob Logprobs Entropy
-    Grammar GrammarConstraint Matcher Subscription McpSession Schema Constraint Speculator
+    Model Tokenizer Context Adapter Forward Output Generator GenStep Sampler Logits Distribution Logprob Logprobs
+    Entropy Grammar GrammarConstraint Matcher Subscription McpSession Schema Constraint Speculator
     json_schema any_json regex ebnf grammar chat reasoning tools runtime scheduling session messaging mcp
 """
 
