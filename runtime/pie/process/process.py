@@ -177,8 +177,19 @@ class Process:
 
 
 def _make_folder(cleanup: ExitStack) -> Path:
-    """A new folder that goes with `cleanup`; most programs never ask for one."""
-    return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pie-scratch-")))
+    """A new folder that goes with `cleanup`; most programs never ask for one.
+
+    Raises:
+        ProcessError: `io-error`.
+    """
+    try:
+        return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pie-scratch-")))
+    except OSError as error:
+        raise ProcessError(
+            "io-error",
+            f"no folder can be made for {SCRATCH}: {error.strerror}",
+            remedy="Make room on the disk of the server's temporary folder (TMPDIR).",
+        ) from error
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
