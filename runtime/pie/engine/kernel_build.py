@@ -12,9 +12,11 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,15 +75,36 @@ def _compile(compiler: str, machine: str, library: Path) -> ctypes.CDLL:
     os.close(handle)
     try:
         command = [compiler, *_FLAGS, f"-march={machine}", str(_SOURCES / "kernels.cpp"), "-o", name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=False)
-        if done.returncode:
-            first_line = done.stderr.strip().splitlines()[0] if done.stderr.strip() else "no message"
-            raise OSError(f"{compiler} failed: {first_line}")
+        status, said = _run(command)
+        if status:
+            raise OSError(f"{compiler} failed: {said.splitlines()[0] if said else 'no message'}")
         loaded = ctypes.CDLL(name)
         Path(name).replace(library)
         return loaded
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Run the compiler, and end its children and their files with it however that ends; its status and stderr."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pie-compiler-", ignore_cleanup_errors=True) as scratch,
+        subprocess.Popen(
+            command,
+            env={**os.environ, "TMPDIR": scratch},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            _, said = process.communicate(timeout=_COMPILE_TIMEOUT_S)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, said.strip()
 
 
 def _key(compiler: str | None, machine: str) -> str:
