@@ -368,6 +368,7 @@ async def test_tools_are_told_to_the_model_and_its_calls_enforced(run_javascript
     [
         ("context.append([-1])", "bad-number"),
         ("context.append([1.5])", "bad-number"),
+        ("new Window(64, { sink: 4 } as any)", "bad-number"),
         ("context.generate(Sampler.argmax(), { maxTokens: -1 })", "bad-number"),
         ("context.generate(Sampler.argmax(), { seed: -1 })", "bad-number"),
         ("context.generate(Sampler.argmax(), { seed: 2n ** 64n })", "bad-number"),
@@ -383,13 +384,14 @@ async def test_tools_are_told_to_the_model_and_its_calls_enforced(run_javascript
 )
 async def test_what_cannot_be_is_refused_with_a_code(run_javascript: RunProgram, call: str, code: str) -> None:
     body = f"using context = new Context(model); return code(() => {call});"
-    assert await value(run_javascript, body, names="Context, Image, Model, Sampler, mcp") == code
+    assert await value(run_javascript, body, names="Context, Image, Model, Sampler, Window, mcp") == code
 
 
-async def test_the_refusal_of_an_option_names_the_one_that_was_meant(run_javascript: RunProgram) -> None:
-    body = """
-        try { new Context(model).generate(Sampler.argmax(), { max_tokens: 5 } as any); }
-        catch (error: any) { return error.message; }
+@pytest.mark.parametrize("name", ["max_tokens", "maxToken"])
+async def test_the_refusal_of_an_option_names_the_one_that_was_meant(run_javascript: RunProgram, name: str) -> None:
+    body = f"""
+        try {{ new Context(model).generate(Sampler.argmax(), {{ {name}: 5 }} as any); }}
+        catch (error: any) {{ return error.message; }}
     """
     assert "did you mean maxTokens?" in await value(run_javascript, body)
 

@@ -61,7 +61,7 @@ export function s64(value: number | bigint, what: string): bigint {
 
 function upTo(max: number, value: number, what: string): number {
   if (!Number.isInteger(value) || value < 0 || value > max) {
-    throw new InferletError('bad-number', `${what} is ${String(value)}, not a whole number from 0 to ${max}`);
+    throw new InferletError('bad-number', `${what} is ${shown(value)}, not a whole number from 0 to ${max}`);
   }
   return value;
 }
@@ -74,7 +74,11 @@ function fitting<T extends { readonly length: number }>(list: T, limit: number, 
 
 function whole(value: number | bigint, max: bigint, what: string): bigint {
   if (typeof value === 'bigint' ? value < 0n || value > max : !Number.isSafeInteger(value) || value < 0) {
-    throw new InferletError('bad-number', `${what} is ${String(value)}, not a whole number from 0 to ${max}`);
+    throw new InferletError('bad-number', `${what} is ${shown(value)}, not a whole number from 0 to ${max}`);
   }
   return BigInt(value);
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }

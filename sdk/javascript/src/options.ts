@@ -52,11 +52,13 @@ const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
   seed: true,
 };
 
+const MAX_TYPOS = 2;
+
 /** Refuse unknown options and those that contradict each other; throws `bad-option`. */
 export function check(options: GenerateOptions): void {
   for (const name of Object.keys(options)) {
     if (name in KNOWN) continue;
-    const near = Object.keys(KNOWN).find((known) => plain(known) === plain(name));
+    const near = Object.keys(KNOWN).find((known) => distance(plain(known), plain(name)) <= MAX_TYPOS);
     throw new InferletError('bad-option', `generate() has no option ${name}${near ? `; did you mean ${near}?` : ''}`);
   }
   if (options.speculator !== undefined && options.systemSpeculation) {
@@ -66,4 +68,18 @@ export function check(options: GenerateOptions): void {
 
 function plain(name: string): string {
   return name.replaceAll(/[_-]/g, '').toLowerCase();
+}
+
+/** How many letters have to be put in, left out or changed to make one word of the other (Levenshtein, 1965). */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= one.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= other.length; j += 1) {
+      const change = row[j - 1]! + (one[i - 1] === other[j - 1] ? 0 : 1);
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[other.length]!;
 }
