@@ -146,3 +146,12 @@ def test_ctrl_c_while_the_runner_is_built_ends_the_server(shell: Shell, tmp_path
         process.send_signal(signal.SIGINT)
         assert process.wait(LONG_S) == 130
         cold.everything_is_gone(process)
+
+
+def test_a_wrong_configuration_is_told_before_the_port_is_taken(pie: Pie, tmp_path: Path) -> None:
+    file = tmp_path / "home" / "config.toml"
+    file.parent.mkdir()
+    file.write_text("[server]\nprot = 1\n")
+    left = pie("serve")
+    assert left.code == 1
+    assert "server.prot. Did you mean server.port?" in left.err

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.keys import KEYS, public_key
+from tests.server.mutations import mutated
 
 from pie.server.auth import KeyDoorkeeper, OpenDoorkeeper
 from pie.server.session import (
@@ -439,17 +440,6 @@ def test_ten_thousand_frames_with_bytes_changed_do_no_harm() -> None:
         if turn % 5 == 0:  # the tenth frame that is no message would close it
             line.session.close()
             line = inside()
-        frame = bytearray(encode(draw.choice(messages)))
-        for _ in range(draw.randint(1, 2)):
-            place = draw.randrange(len(frame))
-            match draw.randrange(4):
-                case 0 | 1:
-                    frame[place] ^= 1 << draw.randrange(8)
-                case 2:
-                    del frame[place : place + draw.randint(1, 5)]
-                    frame = frame or bytearray(b"\0")
-                case _:
-                    frame[place:place] = draw.randbytes(draw.randint(1, 5))
-        effects = line.session.receive(bytes(frame))
+        effects = line.session.receive(mutated(messages, draw))
         num_taken += not any(isinstance(effect, Ignored | Close) for effect in effects)
     assert 200 < num_taken < 9800  # both kinds were there
