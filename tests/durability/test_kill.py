@@ -29,9 +29,10 @@ def save_until_killed(home: Path, model: Path, rng: random.Random) -> list[str]:
         if process.stdout is None:
             raise AssertionError("no output")
         assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.3))
+        told = "".join(process.stdout.readline() for _ in range(rng.randrange(12)))
+        time.sleep(rng.uniform(0, 0.1))
         process.kill()
-        told = process.stdout.read()
+        told += process.stdout.read()
     return told[: told.rfind("\n") + 1].splitlines()
 
 
