@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.running import Run, RunInferlet, RunProgram, everything_is_given_back, run_to_end
+from tests.running import BuildDaemon, Run, RunInferlet, RunProgram, everything_is_given_back, run_to_end
 
+from pie.build.modules import language_of
 from pie.build.program import build_program
 from pie.build.runner import ensure_runner, runner_key
 from pie.build.sources import find_sources
@@ -22,7 +23,7 @@ from pie.config import McpServer, Settings, embedded_model
 from pie.runtime import Runtime
 
 INFERLETS = Path(__file__).parents[1] / "inferlets"
-ANSWERING = Path(__file__).parent / "daemons" / "python" / "main.py"
+DAEMONS = Path(__file__).parent / "daemons"
 
 
 @pytest.fixture(scope="session")
@@ -39,16 +40,33 @@ def runner_wasm(cache_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def answering_wasm(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program that answers HTTP requests in every way, built once per version of the SDK."""
-    key = hashlib.sha256(ANSWERING.read_bytes() + runner_key(find_sources()).encode()).hexdigest()[:20]
-    built = cache_dir / "tests" / f"answering-{key}.wasm"
-    if not built.exists():
-        built.parent.mkdir(exist_ok=True)
-        folder = tmp_path_factory.mktemp("answering")
-        shutil.copy(ANSWERING, folder / "main.py")
-        build_program(folder, built, work_dir=cache_dir / "build")
-    return built
+def build_daemon(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildDaemon:
+    def build(entry: Path) -> Path:
+        language = language_of(entry)
+        if language == "javascript" and shutil.which("node") is None:
+            pytest.skip("needs Node.js")
+        key = hashlib.sha256(entry.read_bytes() + runner_key(find_sources(), language).encode()).hexdigest()[:20]
+        built = cache_dir / "tests" / f"answering-{key}.wasm"
+        if not built.exists():
+            built.parent.mkdir(exist_ok=True)
+            folder = tmp_path_factory.mktemp("answering")
+            shutil.copy(entry, folder)
+            build_program(folder, built, work_dir=cache_dir / "build", tools_dir=cache_dir / "javascript")
+        return built
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def answering_wasm(build_daemon: BuildDaemon) -> Path:
+    """A program that answers HTTP requests in every way."""
+    return build_daemon(DAEMONS / "python" / "main.py")
+
+
+@pytest.fixture(scope="session")
+def answering_javascript_wasm(build_daemon: BuildDaemon) -> Path:
+    """The same in TypeScript."""
+    return build_daemon(DAEMONS / "javascript" / "main.ts")
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pie.host.mailbox import Event
-from pie.runtime import Runtime
+from pie.host.mailbox import Event, Mailbox
+from pie.process.programs import LoadedProgram
+from pie.runtime import Client, Runtime
+from pie.wasm.wasi.http_messages import HttpRequest
 
-__all__ = ["Run", "RunInferlet", "RunProgram", "everything_is_given_back", "run_to_end"]
+__all__ = ["BuildDaemon", "Run", "RunInferlet", "RunProgram", "ask", "everything_is_given_back", "run_to_end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,28 @@ class RunInferlet(Protocol):
     async def __call__(self, name: str, value: Any, *, seed: int | None = None, lines: Sequence[str] = ()) -> Run:
         """Run it with an input; `lines` are the texts of a client that then goes away."""
         ...
+
+
+class BuildDaemon(Protocol):
+    """Builds the program in a file, which answers HTTP requests, once per version of it and of the SDK."""
+
+    def __call__(self, entry: Path) -> Path:
+        """The component."""
+        ...
+
+
+async def ask(runtime: Runtime, program: LoadedProgram, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+    """Let a program answer a request; its status and body."""
+    waiting = [body, b""]
+
+    async def receive() -> bytes:
+        return waiting.pop(0) if waiting else b""
+
+    client = Client(str(uuid.uuid4()), "local", Mailbox(lambda _event: None))
+    answer = await runtime.answer(client, program, HttpRequest(method, "http", "localhost", target, [], receive))
+    whole = b"".join([part async for part in answer.response.body])
+    await answer.process.outcome()
+    return answer.response.status, whole
 
 
 async def run_to_end(runtime: Runtime, path: Path, value: Any, *, seed: int | None, lines: Sequence[str] = ()) -> Run:

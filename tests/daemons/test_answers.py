@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,20 @@ from pie.process.programs import LoadedProgram
 from pie.runtime import Answer, Client, Runtime
 from pie.wasm.wasi.http_messages import HttpRequest
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+# The first test waits for the program to be built.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     status: int
-    headers: dict[str, bytes]
+    header_list: list[tuple[str, bytes]]
     parts: list[bytes]
     told: str
+
+    @property
+    def headers(self) -> dict[str, bytes]:
+        return dict(self.header_list)
 
     @property
     def body(self) -> bytes:
@@ -57,12 +62,23 @@ class Asker:
         body = [part async for part in answer.response.body]
         await answer.process.outcome()
         said = b"".join(event.data for event in told if isinstance(event.data, bytes)).decode()
-        return Answered(answer.response.status, dict(answer.response.headers), body, said)
+        return Answered(answer.response.status, list(answer.response.headers), body, said)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def ask(runtime: Runtime, answering_wasm: Path) -> AsyncIterator[Asker]:
-    yield Asker(runtime, await runtime.load(answering_wasm))
+async def ask_python(runtime: Runtime, answering_wasm: Path) -> Asker:
+    return Asker(runtime, await runtime.load(answering_wasm))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ask_javascript(runtime: Runtime, answering_javascript_wasm: Path) -> Asker:
+    return Asker(runtime, await runtime.load(answering_javascript_wasm))
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["answering_wasm", "answering_javascript_wasm"])
+async def ask(request: pytest.FixtureRequest, runtime: Runtime) -> Asker:
+    """Asks the same program in each language."""
+    return Asker(runtime, await runtime.load(request.getfixturevalue(request.param)))
 
 
 async def test_a_program_sees_the_whole_request(ask: Asker) -> None:
@@ -112,14 +128,106 @@ async def test_values_become_json_and_bytes_stay_bytes(ask: Asker) -> None:
         ("/value", "not-json: JSON cannot express the response"),
     ],
 )
-async def test_a_program_that_raises_answers_500_and_tells_stderr(path: str, told: str, ask: Asker) -> None:
-    answered = await ask(path, b"no json, and long")
+async def test_a_program_that_raises_answers_500_and_tells_stderr(path: str, told: str, ask_python: Asker) -> None:
+    answered = await ask_python(path, b"no json, and long")
     assert (answered.status, answered.body) == (500, b"The program failed.\n")
     assert told in answered.told
 
 
-async def test_a_status_that_does_not_exist_is_500(ask: Asker) -> None:
-    answered = await ask("/status")
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/raise", "RangeError: on purpose\n    at handle (main.ts:"),
+        ("/json", "not-json: the body of the request is no JSON"),
+        ("/twice", "body-taken: the body of a request can be read once"),
+        ("/stuck", "deadlock: every task waits"),
+        ("/value", "not-json: JSON cannot express the response: handle() returned a function"),
+    ],
+)
+async def test_a_javascript_program_that_raises_answers_500_and_tells_stderr(
+    path: str, told: str, ask_javascript: Asker
+) -> None:
+    answered = await ask_javascript(path, b"no json")
+    assert (answered.status, answered.body) == (500, b"The program failed.\n")
+    assert told in answered.told
+
+
+@pytest.mark.parametrize("path", ["/stream", "/from", "/piped"])
+async def test_streams_of_a_javascript_program_are_sent_piece_by_piece(path: str, ask_javascript: Asker) -> None:
+    assert (await ask_javascript(path)).parts == [b"0\n", b"1\n", b"2\n"]
+
+
+async def test_the_responses_of_the_engine_are_sent_as_they_are(ask_javascript: Asker) -> None:
+    answered = await ask_javascript("/response")
+    assert (answered.body.decode(), answered.headers["content-length"]) == ("grün", b"5")
+    assert answered.header_list.count(("set-cookie", b"a=1")) == answered.header_list.count(("set-cookie", b"b=2")) == 1
+    assert (await ask_javascript("/values")).headers["content-type"] == b"application/json"
+    assert len((await ask_javascript("/large")).body) == 5_000_000
+    assert (await ask_javascript("/blob")).body == b"ab"
+    empty = await ask_javascript("/empty")
+    assert (empty.status, empty.body) == (204, b"")
+    moved = await ask_javascript("/moved")
+    assert (moved.status, moved.headers["location"]) == (303, b"http://localhost/there")
+
+
+async def test_text_is_text_and_nothing_is_null(ask_javascript: Asker) -> None:
+    answered = await ask_javascript("/text")
+    assert (answered.body.decode(), answered.headers["content-type"]) == ("grün", b"text/plain; charset=utf-8")
+    assert (await ask_javascript("/nothing")).body == b"null"
+
+
+async def test_the_body_of_a_request_is_read_as_what_it_is(ask_javascript: Asker) -> None:
+    assert json.loads((await ask_javascript("/bodies", b"ab", b"c")).body) == [3, True]
+    form = ("content-type", b"application/x-www-form-urlencoded")
+    request = replace(ask_javascript.request("/form", [b"a=1&", b"b=%20"]), headers=[form])
+    answer = await ask_javascript.begin(request)
+    assert json.loads(b"".join([part async for part in answer.response.body])) == {"a": "1", "b": " "}
+    await answer.process.outcome()
+    assert (await ask_javascript("/echo", b"abc", method="GET")).body == b""
+
+
+async def test_a_body_that_is_too_large_to_be_read_whole_is_refused(ask_javascript: Asker) -> None:
+    answered = await ask_javascript("/twice", *[bytes(1 << 20)] * 17)
+    assert answered.status == 500
+    assert "body-too-large: the body of the request has more than 16777216 bytes" in answered.told
+
+
+async def test_a_request_that_is_still_being_read_when_its_answer_is_there_is_let_go(ask_javascript: Asker) -> None:
+    async def never() -> bytes:
+        await asyncio.sleep(3600)
+        return b""
+
+    answer = await ask_javascript.begin(HttpRequest("POST", "http", "localhost", "/left", [], never))
+    assert b"".join([part async for part in answer.response.body]) == b"not waited for"
+    await answer.process.outcome()
+
+
+async def test_a_part_of_a_javascript_response_that_is_no_bytes_breaks_it_off(ask_javascript: Asker) -> None:
+    told: list[Event] = []
+    answer = await ask_javascript.begin(ask_javascript.request("/mixed"), told)
+    with pytest.raises(ProcessError, match="no-response"):
+        assert [part async for part in answer.response.body] == []
+    await answer.process.outcome()
+    said = b"".join(event.data for event in told if isinstance(event.data, bytes))
+    assert b"bad-response: a part of the response is neither text nor bytes but a number" in said
+
+
+async def test_a_stream_that_waits_costs_no_turns_of_the_loop(ask_javascript: Asker) -> None:
+    answer = await ask_javascript.begin(ask_javascript.request("/slow"))
+    parts = answer.response.body
+    assert await anext(parts) == b"0"
+    (guest,) = ask_javascript.runtime._wasm.guests.values()
+    calls = []
+    for _ in range(2):
+        await asyncio.sleep(0.2)
+        calls.append(guest.meter.host_calls)
+    assert calls[0] == calls[1]
+    answer.process.terminate()
+    await parts.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_status_that_does_not_exist_is_500(ask_python: Asker) -> None:
+    answered = await ask_python("/status")
     assert answered.status == 500
     assert "999" in answered.told
 

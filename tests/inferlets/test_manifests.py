@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pie.build.modules import defines
+
 INFERLETS = Path(__file__).parents[2] / "inferlets"
 NAMES = sorted(path.name for path in INFERLETS.iterdir() if path.is_dir())
+DAEMONS = {name for name in NAMES if defines((INFERLETS / name / "python/main.py").read_text(), "handle")}
 
 
 def parameters_read(source: str) -> set[str]:
@@ -28,7 +31,7 @@ def parameters_read(source: str) -> set[str]:
     return keys
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - DAEMONS))
 def test_the_manifest_declares_exactly_what_the_program_reads(name: str) -> None:
     manifest = tomllib.loads((INFERLETS / name / "Pie.toml").read_text())
     read = parameters_read((INFERLETS / name / "python/main.py").read_text())
@@ -36,11 +39,17 @@ def test_the_manifest_declares_exactly_what_the_program_reads(name: str) -> None
     assert read
 
 
+@pytest.mark.parametrize("name", sorted(DAEMONS))
+def test_an_example_that_answers_requests_has_no_input(name: str) -> None:
+    assert "parameters" not in tomllib.loads((INFERLETS / name / "Pie.toml").read_text())
+    assert not defines((INFERLETS / name / "python/main.py").read_text(), "main")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_has_its_name_everywhere_and_needs_no_input(name: str) -> None:
     manifest = tomllib.loads((INFERLETS / name / "Pie.toml").read_text())
     assert manifest["package"]["name"] == name
-    assert all(parameter["optional"] for parameter in manifest["parameters"].values())
+    assert all(parameter["optional"] for parameter in manifest.get("parameters", {}).values())
     assert (INFERLETS / name / "README.md").read_text().startswith(f"# {name}\n")
 
 

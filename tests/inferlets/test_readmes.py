@@ -1,4 +1,4 @@
-"""What the READMEs of the examples show is what the programs print."""
+"""What the READMEs of the examples show is what the programs print, or what they answer to curl."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.machine import computes_as_shown
+from tests.running import BuildDaemon, ask
 
 from pie.build.manifest import check_input, find_manifest
+from pie.build.modules import defines
 from pie.cli.arguments import program_input
 from pie.cli.output import Output
 from pie.cli.printer import Printer
@@ -21,9 +23,13 @@ from pie.runtime import Runtime
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(path.parent.name for path in (ROOT / "inferlets").glob("*/Pie.toml"))
+ALL = sorted(path.parent for path in (ROOT / "inferlets").glob("*/Pie.toml"))
+DAEMONS = [path.name for path in ALL if defines((path / "python" / "main.py").read_text(), "handle")]
+NAMES = [path.name for path in ALL if path.name not in DAEMONS]
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"\$ (?:printf '(?P<typed>.*?)' \| )?pie run (?P<words>.*)\n(?P<output>(?:(?!\$ ).*\n)*)")
+CURL = re.compile(r"\$ curl (?P<words>.*)\n(?P<output>(?:(?!\$ ).*\n)*)")
+BLANKS = re.compile(r'(?<=[:,]) (?=["\d])')
 SECONDS = re.compile(r'(?<=_s": )[\d.]+')
 
 
@@ -79,3 +85,24 @@ async def test_a_readme_shows_what_its_program_prints(
         assert printed
         if computes_as_shown():
             assert SECONDS.sub("…", printed) == SECONDS.sub("…", one.output)
+
+
+@pytest.mark.timeout(400)  # the program is built, once for each version
+@pytest.mark.parametrize("entry", ["python/main.py", "javascript/main.ts"])
+@pytest.mark.parametrize("name", DAEMONS)
+async def test_a_readme_shows_what_its_program_answers(
+    name: str, entry: str, runtime: Runtime, build_daemon: BuildDaemon
+) -> None:
+    program = await runtime.load(build_daemon(ROOT / "inferlets" / name / entry))
+    text = "".join(CONSOLE.findall((ROOT / "inferlets" / name / "README.md").read_text()))
+    shown = list(CURL.finditer(text))
+    assert shown
+    for one in shown:
+        words = shlex.split(one["words"])
+        url = next(word for word in words if word.startswith("http:"))
+        body = words[words.index("--data") + 1].encode() if "--data" in words else b""
+        target = "/" + url.partition("//")[2].partition("/")[2]
+        status, answer = await ask(runtime, program, "POST" if body else "GET", target, body)
+        assert status in (200, 400)
+        if computes_as_shown():
+            assert BLANKS.sub("", answer.decode()).strip() == BLANKS.sub("", one["output"]).strip()

@@ -14,7 +14,8 @@ from pie.cli.new import TYPESCRIPT_MAIN
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-javascript.md"
-PROGRAM = re.compile(r"^```ts\n(?P<text>.*?)^```\n\n```text\n(?P<shown>.*?)^```\n", re.MULTILINE | re.DOTALL)
+LINES = r"(?:(?!```).*\n)*"
+PROGRAM = re.compile(rf"^```ts\n(?P<text>{LINES})```\n\n```text\n(?P<shown>{LINES})```\n", re.MULTILINE)
 
 
 async def test_the_program_of_the_guide_gives_what_stands_below_it(run_javascript: RunProgram) -> None:

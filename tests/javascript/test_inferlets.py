@@ -16,7 +16,8 @@ from pie.runtime import Runtime
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 
 INFERLETS = Path(__file__).parents[2] / "inferlets"
-NAMES = sorted(path.parent.parent.name for path in INFERLETS.glob("*/javascript/main.ts"))
+PROGRAMS = [path for path in INFERLETS.glob("*/javascript/main.ts") if "function main(" in path.read_text()]
+NAMES = sorted(path.parent.parent.name for path in PROGRAMS)
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("text-completion", {"prompt": "Hello", "temperature": 0}, []),
     ("text-completion", {}, []),

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from pie.build.javascript_tools import JavaScriptTools
 from pie.build.modules import MAX_BYTES
 from pie.build.sources import Sources
 from pie.build.tool import run_tool
+from pie.build.world import exports_handler
 from pie.errors import ProgramError
 
-__all__ = ["bundle_program", "componentize_javascript"]
+__all__ = ["bundle_program", "componentize_javascript", "exported_names"]
 
 # Async functions become generators: promises that nobody looks at can then be told (see runner/rejections.ts).
 TARGET = (
@@ -61,6 +63,22 @@ def bundle_program(entry: Path, tools: JavaScriptTools) -> str:
     return json.dumps({"entry": entry.name, "bundle": text, "map": base64.b64decode(encoded).decode()})
 
 
+def exported_names(entry: Path, tools: JavaScriptTools) -> frozenset[str]:
+    """What the module `entry` exports, under whatever names and from wherever it has it.
+
+    Raises:
+        ProgramError: `bad-source`.
+    """
+    with tempfile.TemporaryDirectory(prefix="pie-exports-") as scratch:
+        metafile = Path(scratch) / "metafile.json"
+        # Only of ES modules does esbuild tell the exports.
+        outside = [f"--external:{name}" for name in PROVIDED]
+        arguments = [entry.name, "--bundle", "--format=esm", *TARGET, *outside, f"--metafile={metafile}"]
+        _esbuild(tools, [*arguments, f"--outfile={Path(scratch) / 'bundle.js'}"], entry.parent)
+        (output,) = json.loads(metafile.read_text())["outputs"].values()
+    return frozenset(output["exports"])
+
+
 def componentize_javascript(
     wit: Path,
     tools: JavaScriptTools,
@@ -89,7 +107,9 @@ def componentize_javascript(
         shutil.copytree(sources.javascript / folder, scratch / folder)
     if program is not None:
         (scratch / "runner" / "program.json").write_text(program)
-    module = "runner/app.ts" if program is None else "runner/built.ts"
+    module = (
+        "runner/app.ts" if program is None else "runner/answering.ts" if exports_handler(wit) else "runner/built.ts"
+    )
     arguments = [module, "--bundle", "--format=esm", *TARGET, "--outfile=component.js"]
     _esbuild(tools, [*arguments, "--alias:inferlet=./src/index.ts", "--external:pie:*", "--external:wasi:*"], scratch)
     features = ["-d", "http", "fetch-event"]  # the network is reached through the host's own interfaces only

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pie.build.componentize import componentize
-from pie.build.javascript import bundle_program, componentize_javascript
+from pie.build.javascript import bundle_program, componentize_javascript, exported_names
 from pie.build.javascript_tools import find_tools
 from pie.build.manifest import find_manifest
 from pie.build.modules import Module, collect_modules, defines, entry_file, language_of
@@ -81,7 +81,7 @@ def build_program(
     work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pie-program-", dir=work_dir) as scratch:
         sources = find_sources()
-        exports = [HANDLER_INTERFACE] if _answers_requests(entry, program) else []
+        exports = [HANDLER_INTERFACE] if _answers_requests(entry, program, tools_dir) else []
         wit = write_world(Path(scratch) / "wit", sources, name=name, language=language, exports=exports)
         built = Path(scratch) / "program.wasm"
         if language == "javascript":
@@ -92,10 +92,10 @@ def build_program(
         _place(built, output)
 
 
-def _answers_requests(entry: Path, program: str) -> bool:
+def _answers_requests(entry: Path, program: str, tools_dir: Path | None) -> bool:
     """Whether a program has a function `handle`."""
     if language_of(entry) == "javascript":
-        return False
+        return "handle" in exported_names(entry, find_tools(find_sources(), tools_dir))
     collected = json.loads(program)
     try:
         return defines(collected["files"][collected["entry"]][1], "handle")

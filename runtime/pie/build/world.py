@@ -11,7 +11,7 @@ from pie.build.modules import Language
 from pie.build.sources import Sources
 from pie.errors import ProgramError
 
-__all__ = ["HANDLER_INTERFACE", "check_name", "write_world"]
+__all__ = ["HANDLER_INTERFACE", "check_name", "exports_handler", "write_world"]
 
 HANDLER_INTERFACE = "wasi:http/incoming-handler@0.2.4"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
@@ -72,3 +72,8 @@ def write_world(
     ]
     (directory / "world.wit").write_text("\n".join(lines) + "\n")
     return directory
+
+
+def exports_handler(directory: Path) -> bool:
+    """Whether the world in `directory` is that of a program that answers HTTP requests."""
+    return f"export {HANDLER_INTERFACE};" in (directory / "world.wit").read_text()

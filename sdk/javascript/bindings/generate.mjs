@@ -9,7 +9,13 @@ import { $init, generateTypes } from '../node_modules/@bytecodealliance/jco-tran
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const WIT = path.join(HERE, '../../../wit');
-const WORLD = 'package pie:runner;\nworld program {\n  include pie:inferlet/inferlet-javascript;\n  import pie:ext/source;\n}\n';
+const WORLD = `package pie:runner;
+world program {
+  include pie:inferlet/inferlet-javascript;
+  import pie:ext/source;
+  export wasi:http/incoming-handler@0.2.4;
+}
+`;
 const HEADER = '// Generated from wit/ by `node bindings/generate.mjs`; do not edit.\n';
 const PACKAGE = /^(?:\/\/\/.*\n)*package ([^;]+);\n/m;
 

@@ -2,7 +2,7 @@
 
 import PROGRAM from './program.json';
 
-import { launch } from './launching.ts';
+import { launch, type Launch } from './launching.ts';
 import { evaluate } from './program.ts';
 import * as rejections from './rejections.ts';
 import * as surroundings from './surroundings.ts';
@@ -11,7 +11,10 @@ rejections.install();
 surroundings.install();
 const MODULE = evaluate(PROGRAM);
 
+/** The program of this component. */
+export const BUILT: Launch = { program: PROGRAM, load: () => MODULE };
+
 /** The export `pie:<name>/run`. */
 export const run = {
-  run: (input: string): Promise<string> => launch(() => ({ program: PROGRAM, load: () => MODULE }), input),
+  run: (input: string): Promise<string> => launch(() => BUILT, input),
 };

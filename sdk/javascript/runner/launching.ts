@@ -1,10 +1,11 @@
-/** One launch of a program inside its component: from the input text to the result text or the error text. */
+/** One launch of a program inside its component: from an input text to its result text, or a request to its response. */
 
 import { InferletError } from '../src/errors.ts';
 import { LOOP } from '../src/loop.ts';
 import { describe } from './describing.ts';
 import type { Program, ProgramModule } from './program.ts';
 import { takeUnhandled } from './rejections.ts';
+import type { Exchange } from './serving.ts';
 
 /** A program and its module, whose top-level code runs when `load` is called. */
 export interface Launch {
@@ -23,7 +24,7 @@ export async function launch(prepare: () => Launch, input: string): Promise<stri
     const prepared = prepare();
     program = prepared.program;
     const value = input.trim() ? (JSON.parse(input) as unknown) : null;
-    return toJson(await run(prepared, value));
+    return toJson(await run(prepared.program, () => callMain(prepared, value)));
   } catch (error) {
     throw tell(error, program); // the binding takes a thrown text for the error of the call
   } finally {
@@ -32,8 +33,21 @@ export async function launch(prepare: () => Launch, input: string): Promise<stri
   }
 }
 
-/** What `main` returns, unless it can never return. */
-function run({ program, load }: Launch, value: unknown): Promise<unknown> {
+/** Have the program answer a request; if it fails, stderr says what and where, and the client that it failed. */
+export async function answer({ program, load }: Launch, exchange: Exchange): Promise<void> {
+  try {
+    await run(program, async () => exchange.send(await callHandle(program, load(), exchange.request())));
+  } catch (error) {
+    console.error(tell(error, program));
+    exchange.fail();
+  } finally {
+    reportUnhandled(program);
+    LOOP.close();
+  }
+}
+
+/** What comes of `work`, unless nothing ever can. */
+function run<T>(program: Program, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     LOOP.start({
       rested: () => reportUnhandled(program),
@@ -43,15 +57,20 @@ function run({ program, load }: Launch, value: unknown): Promise<unknown> {
       },
       threw: (error) => console.error(`Uncaught in a timer: ${describe(error, program)}`),
     });
-    callMain(program, load, value).then(resolve, reject);
+    work().then(resolve, reject);
   });
 }
 
-async function callMain(program: Program, load: () => ProgramModule, value: unknown): Promise<unknown> {
+async function callMain({ program, load }: Launch, value: unknown): Promise<unknown> {
   const exported = load();
   const main = exported.main ?? exported.default;
   if (typeof main !== 'function') throw new InferletError('no-main', `${program.entry} exports no function main`);
   return (await main(value)) as unknown;
+}
+
+async function callHandle(program: Program, { handle }: ProgramModule, request: Request): Promise<unknown> {
+  if (typeof handle !== 'function') throw new InferletError('no-handler', `${program.entry} exports no function handle`);
+  return (await handle(request)) as unknown;
 }
 
 function toJson(result: unknown): string {

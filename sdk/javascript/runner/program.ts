@@ -17,6 +17,7 @@ export interface Program {
 /** What a program may export. */
 export interface ProgramModule {
   readonly main?: unknown;
+  readonly handle?: unknown;
   readonly default?: unknown;
 }
 

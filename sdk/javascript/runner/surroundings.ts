@@ -1,12 +1,14 @@
-/** The global functions of a program that are ours: timers on the one event loop, and `fetch`. */
+/** The global functions of a program that are ours: timers on the one event loop, `fetch`, and streams. */
 
 import { fetch } from '../src/http.ts';
 import { LOOP } from '../src/loop.ts';
+import * as streams from './streams.ts';
 
 type Callback = (...args: unknown[]) => void;
 
 /** Replace them. */
 export function install(): void {
+  streams.install();
   Object.assign(globalThis, {
     setTimeout: timer({ repeats: false }),
     setInterval: timer({ repeats: true }),
