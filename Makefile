@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JAVASCRIPT := sdk/javascript
+JAVASCRIPT_CLIENT := sdk/client-javascript
 PROMPT ?= What is the capital of France?
 
 .DEFAULT_GOAL := help
@@ -31,15 +32,15 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 		--target $(VENV)/upstream-client pie-client==0.4.0  # has the name of ours: the tests run it on its own
 	@touch $@ $(VENV)/.installed
 
-javascript: $(JAVASCRIPT)/node_modules/.installed  ## the npm packages that make components of JavaScript and TypeScript
+javascript: $(JAVASCRIPT)/node_modules/.installed $(JAVASCRIPT_CLIENT)/node_modules/.installed  ## the npm packages of JavaScript programs and of the JavaScript client
 
-$(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
+%/node_modules/.installed: %/package-lock.json
 	@if command -v npm > /dev/null; then \
-		echo "Installing npm packages into $(JAVASCRIPT)/node_modules (once)" >&2; \
-		(cd $(JAVASCRIPT) && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null) && touch $@ || \
-		echo "npm failed: JavaScript programs are neither checked nor tested. Run make javascript again." >&2; \
+		echo "Installing npm packages into $*/node_modules (once)" >&2; \
+		(cd $* && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null) && touch $@ || \
+		echo "npm failed: what is JavaScript is neither checked nor tested. Run make javascript again." >&2; \
 	else \
-		echo "There is no npm: JavaScript programs are neither checked nor tested. Install Node.js 20 or newer." >&2; \
+		echo "There is no npm: $* is neither checked nor tested. Install Node.js 20 or newer." >&2; \
 	fi
 
 fmt: install  ## format, and mend what can be mended by itself
@@ -52,6 +53,9 @@ check: install javascript  ## formatting, lint, types, import order
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@if [ -x $(JAVASCRIPT)/node_modules/.bin/tsc ]; then $(JAVASCRIPT)/node_modules/.bin/tsc -p $(JAVASCRIPT); fi
+	@if [ -x $(JAVASCRIPT_CLIENT)/node_modules/.bin/tsc ]; then \
+		cd $(JAVASCRIPT_CLIENT) && node_modules/.bin/tsc --noEmit && node_modules/.bin/tsc -p tsconfig.browser.json; \
+	fi
 
 test: install javascript  ## the suite, without what is marked slow
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,8 +15,8 @@ ROW = re.compile(r"^\| `(?P<code>[^`]+)` \| (?P<meaning>[^|]+) \| (?P<remedy>[^|
 KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SENTENCE = re.compile(r"[A-Z][^\n]*[.?]")
 SAID = read_sources()
-JAVASCRIPT = Path(__file__).parents[2] / "sdk" / "javascript"
-THROWN = re.compile(r"new InferletError\('([^']+)'")
+SDK = Path(__file__).parents[2] / "sdk"
+THROWN = re.compile(r"new (?:InferletError|ClientError|ConnectionLost|BadTransfer)\('([^']+)'")
 
 
 def text(said: ast.expr | None) -> str | None:
@@ -32,7 +32,8 @@ def text(said: ast.expr | None) -> str | None:
 def codes_in_source() -> set[str]:
     in_javascript = {
         code
-        for file in [*JAVASCRIPT.glob("src/*.ts"), *JAVASCRIPT.glob("runner/*.ts")]
+        for folder in ("javascript/src", "javascript/runner", "client-javascript/src")
+        for file in (SDK / folder).glob("*.ts")
         for code in THROWN.findall(file.read_text())
     }
     return {code for one in SAID for code in one.codes} | in_javascript
