@@ -18,7 +18,7 @@ from pie_client import messages
 __all__ = ["OUTPUT", "generate"]
 
 OUTPUT = Path(__file__).parent / "src" / "messages.ts"
-HEAD = """// Made by generate_messages.py from sdk/client-python/pie_client/messages.py: change that, and make this anew.
+HEAD = """// Made by generate_messages.py from sdk/client-python/pie_client/messages.py: change that, make this anew.
 /** What client and server say to each other: one map per frame, named by its `type`. */
 
 /** A whole number from 0 on. */

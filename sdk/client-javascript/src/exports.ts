@@ -5,3 +5,4 @@ export { ClientError, ConnectionLost, ProcessFailed, Refused } from './errors.js
 export type { Event } from './inbox.js';
 export { PrivateKey } from './keys.js';
 export { isLast, Process, type ProcessInfo } from './process.js';
+export type { WorkflowStep } from './session.js';

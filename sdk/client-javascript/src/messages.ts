@@ -1,4 +1,4 @@
-// Made by generate_messages.py from sdk/client-python/pie_client/messages.py: change that, and make this anew.
+// Made by generate_messages.py from sdk/client-python/pie_client/messages.py: change that, make this anew.
 /** What client and server say to each other: one map per frame, named by its `type`. */
 
 /** A whole number from 0 on. */

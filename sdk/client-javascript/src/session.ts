@@ -11,6 +11,12 @@ import { Process, type ProcessInfo } from './process.js';
 export const DEFAULT_URL = 'ws://127.0.0.1:8080';
 const NO_PROOF = 'Authenticated (Engine disabled authentication)';
 
+/** A program of a workflow. */
+export interface WorkflowStep {
+  readonly program: string;
+  readonly input?: unknown;
+}
+
 /** A session with a server; leaving it ends the session, while processes run on. */
 export class Session implements AsyncDisposable {
   /** For what is added to it. */
@@ -160,6 +166,17 @@ export class Session implements AsyncDisposable {
   async attachProcess(processId: string): Promise<Process> {
     await this.#ask((number) => ({ type: 'attach_process', corr_id: number, process_id: processId }));
     return this.#process(processId);
+  }
+
+  /**
+   * Start a graph of programs, `{ name: { program, input } }`; its id, under which it can be attached to.
+   *
+   * In an input, `${name.key}` is a result of another step. The workflow returns the results by name, sends a message
+   * when a step is done, and is terminated as a process is.
+   */
+  async submitWorkflow(steps: { readonly [name: string]: WorkflowStep }): Promise<string> {
+    const json = written({ steps });
+    return this.#ask((number) => ({ type: 'submit_workflow', corr_id: number, json }));
   }
 
   /** Our processes that have not ended. */

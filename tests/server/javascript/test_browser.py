@@ -79,11 +79,7 @@ async def test_the_websocket_of_node_itself_works_too(server: Server, javascript
         const heard = (await process.recv()).value;
         await process.sendFile(new Uint8Array(1 << 20));
         const size = (await process.recv()).value.length;
-        const waiting = told(client.runProcesses(given.id, [{ hear: 1 }]));
-        let rows;
-        while ((rows = await client.listProcesses()).length < 1) await new Promise((done) => setTimeout(done, 10));
-        for (const row of rows) await client.terminateProcess(row.id);
-        await waiting;
+        await process.result();
         await client.close();
         return [heard, size];
     """

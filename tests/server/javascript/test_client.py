@@ -312,6 +312,19 @@ async def test_a_program_uses_an_mcp_server_beside_the_client(
     assert codes == ["mcp-name-taken", "mcp-failed", "mcp-failed", "connection-lost"]
 
 
+async def test_a_workflow_is_submitted_and_heard(server: Server, javascript: Node) -> None:
+    body = """
+        const client = await connected();
+        const id = await client.submitWorkflow({ record: { program: 'json-record' } });
+        const workflow = await client.attachProcess(id);
+        const value = await workflow.result();
+        const refused = await told(client.submitWorkflow({}));
+        await client.close();
+        return [Object.keys(value.record), refused[1]];
+    """
+    assert await javascript.run(server.url, body) == [["name", "age", "city"], "bad-input"]
+
+
 async def test_a_daemon_is_launched_and_ended(server: Server, javascript: Node, answering_program: str) -> None:
     body = """
         const client = await connected();
