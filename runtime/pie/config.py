@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["McpServer", "ModelSettings", "ProcessLimits", "Settings", "embedded_model"]
+__all__ = ["McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
 
 MIB = 1 << 20
 
@@ -59,6 +59,19 @@ class McpServer:
     env: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of the server's own port, and the installed program that answers there and below it.
+
+    Attributes:
+        path: such as /answers.
+        program: its name, of which the newest version answers, or `name@version`.
+    """
+
+    path: str
+    program: str
 
 
 @dataclass(frozen=True, slots=True)

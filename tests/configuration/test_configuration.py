@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pie.config import Route
 from pie.configuration.configuration import configuration_path, load_configuration
 from pie.configuration.file import set_in_file, template, write_file
 from pie.configuration.keys import KEYS, Key, Unfit, find_key
 from pie.configuration.reference import reference
+from pie.configuration.routes import check_routes, read_route
 from pie.errors import UsageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -64,6 +66,18 @@ def test_more_models_have_tables_of_their_own(file: Path) -> None:
     ]
 
 
+def test_routes_are_those_of_the_file_and_of_flags(file: Path) -> None:
+    file.write_text("[[route]]\npath = '/a/b'\nprogram = 'one'\n[[route]]\npath = '/c'\nprogram = 'two@0.1.0'\n")
+    routes = load_configuration(environ(file)).routes
+    assert routes == (Route("/a/b", "one"), Route("/c", "two@0.1.0"))
+    assert read_route("/d=three") == Route("/d", "three")
+    for word, told in {"/d": "names no program", "d=e": "no path", "/healthz=e": "the server itself"}.items():
+        with pytest.raises(UsageError, match=told):
+            read_route(word)
+    with pytest.raises(UsageError, match="2 routes have the path /c"):
+        check_routes((*routes, Route("/c", "three")))
+
+
 def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[server]\nport = 5\n")
@@ -92,6 +106,12 @@ def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> N
         ("[models.large]\npth = 'x'", "there is no setting model.pth. Did you mean model.path?"),
         ("[models.'a b']\npath = 'x'", "names no model"),
         ("[models]\npath = 'x'", "names no model"),
+        ("[route]\npath = '/x'\nprogram = 'x'", "Expected array"),
+        ("[[route]]\npath = '/x'", "missing required field program"),
+        ("[[route]]\npath = 'x'\nprogram = 'x'", "'x' is no path of a route"),
+        ("[[route]]\npath = '/x/'\nprogram = 'x'", "'/x/' is no path of a route"),
+        ("[[route]]\npath = '/metrics/x'\nprogram = 'x'", "the server itself answers at /metrics/x"),
+        ("[[route]]\npath = '/x'\nprogram = '../x'", "'../x' is no program"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_by_the_name_of_what_is_wrong(text: str, told: str, file: Path) -> None:

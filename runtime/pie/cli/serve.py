@@ -29,8 +29,11 @@ FLAGS = {"server.host": "host", "server.port": "port", "model.path": "model"}
 @click.option("--host", help="The address to listen at (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port (8080); 0 takes a free one.")
 @click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
+@click.option(
+    "--route", "routes", multiple=True, metavar="PATH=PROGRAM", help="Let an installed program answer at PATH."
+)
 @click.option("--no-auth", is_flag=True, help="Let everybody in; on loopback addresses only.")
-def command(*, no_auth: bool, **options: Any) -> int:
+def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
     """Serve clients until it is stopped.
 
     Clients connect with a WebSocket, upload and launch programs, talk to them, leave and come back. The first Ctrl-C or
@@ -41,8 +44,10 @@ def command(*, no_auth: bool, **options: Any) -> int:
       pie serve
       pie serve --port 9000 --model ~/models/Qwen3-0.6B
       pie serve --no-auth
+      pie serve --route /answers=http-answers
     """
     from pie.configuration.configuration import load_configuration
+    from pie.configuration.routes import check_routes, read_route
     from pie.server.logs import set_up_logging
     from pie.server.settings import ServerSettings
 
@@ -59,6 +64,7 @@ def command(*, no_auth: bool, **options: Any) -> int:
         max_processes=configuration["server.max_processes"],
         max_processes_per_user=configuration["server.max_processes_per_user"],
         vllm_metrics=configuration["server.vllm_metrics"],
+        routes=check_routes((*configuration.routes, *map(read_route, routes))),
         grace_s=configuration["server.grace_s"],
     )
     set_up_logging(form=configuration["server.log_format"], level=configuration["server.log_level"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pie.config import MIB, McpServer, ModelSettings, ProcessLimits, Settings
+from pie.config import MIB, McpServer, ModelSettings, ProcessLimits, Route, Settings
 from pie.configuration.keys import KEYS, Value, find_key, unknown_key
 from pie.configuration.mcp import check_names
 from pie.configuration.reading import SECTIONS, checked, read_configuration_file, unreadable
@@ -31,6 +31,7 @@ class Configuration:
         origins: where each is from.
         mcp_servers: the `[mcp.NAME]` tables of the file.
         models: the `[models.NAME]` tables of the file.
+        routes: the `[[route]]` tables of the file.
         path: the file, which need not exist.
     """
 
@@ -38,6 +39,7 @@ class Configuration:
     origins: Mapping[str, Origin]
     mcp_servers: tuple[McpServer, ...]
     models: tuple[ModelSettings, ...]
+    routes: tuple[Route, ...]
     path: Path
 
     def __getitem__(self, name: str) -> Any:
@@ -90,7 +92,7 @@ def load_configuration(environ: Mapping[str, str], flags: Mapping[str, Any] | No
         flags: key name -> value; None is not given.
 
     Raises:
-        UsageError: `unknown-setting`, `bad-setting`, `bad-configuration`, `bad-mcp-server`.
+        UsageError: `unknown-setting`, `bad-setting`, `bad-configuration`, `bad-mcp-server`, `bad-route`.
     """
     path = configuration_path(environ)
     if environ.get("PIE_CONFIG") and not path.is_file():
@@ -111,7 +113,8 @@ def load_configuration(environ: Mapping[str, str], flags: Mapping[str, Any] | No
     for origin, layer in layers:
         values.update(layer)
         origins.update(dict.fromkeys(layer, origin))
-    return Configuration(MappingProxyType(values), MappingProxyType(origins), file.mcp_servers, file.models, path)
+    kept, found = MappingProxyType(values), MappingProxyType(origins)
+    return Configuration(kept, found, file.mcp_servers, file.models, file.routes, path)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Value]:

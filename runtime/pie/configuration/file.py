@@ -28,6 +28,11 @@ MCP_EXAMPLE = """
 # MCP servers that programs may use, one table each: a command, or a url.
 # [mcp.files]
 # command = ["python", "server.py"]
+
+# Installed programs that answer HTTP requests at paths of the server's own port.
+# [[route]]
+# path = "/answers"
+# program = "http-answers"
 """
 
 

@@ -1,4 +1,4 @@
-"""The configuration file as it is read: values of keys, and the tables of MCP servers and of models."""
+"""The configuration file as it is read: values of keys, and the tables of MCP servers, of models and of routes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pie.config import McpServer, ModelSettings
+from pie.config import McpServer, ModelSettings, Route
 from pie.configuration.keys import KEYS, Key, Unfit, Value, unknown_key
 from pie.configuration.mcp import convert_mcp_tables
+from pie.configuration.routes import convert_routes
 from pie.errors import UsageError
 
 __all__ = ["SECTIONS", "FileContent", "checked", "read_configuration_file", "unreadable"]
 
 SECTIONS = frozenset(key.name.partition(".")[0] for key in KEYS)
-_MCP, _MODELS = "mcp", "models"
+_MCP, _MODELS, _ROUTE = "mcp", "models", "route"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -29,18 +30,20 @@ class FileContent:
         values: value by key name.
         mcp_servers: the `[mcp.NAME]` tables.
         models: the `[models.NAME]` tables.
+        routes: the `[[route]]` tables.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     mcp_servers: tuple[McpServer, ...] = ()
     models: tuple[ModelSettings, ...] = ()
+    routes: tuple[Route, ...] = ()
 
 
 def read_configuration_file(path: Path) -> FileContent:
     """What a file gives; nothing if there is no file.
 
     Raises:
-        UsageError: `unknown-setting`, `bad-setting`, `bad-configuration`, `bad-mcp-server`.
+        UsageError: `unknown-setting`, `bad-setting`, `bad-configuration`, `bad-mcp-server`, `bad-route`.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -51,13 +54,14 @@ def read_configuration_file(path: Path) -> FileContent:
     except OSError as error:
         raise unreadable(path, error.strerror or str(error)) from None
     values: dict[str, Value] = {}
+    routes = convert_routes(content.pop(_ROUTE, []), path)
     for section, table in content.items():
         if not isinstance(table, dict) or section not in {*SECTIONS, _MCP, _MODELS}:
-            raise unknown_key(section, str(path), [f"[{name}]" for name in sorted({*SECTIONS, _MCP, _MODELS})])
+            raise unknown_key(section, str(path), [f"[{name}]" for name in sorted({*SECTIONS, _MCP, _MODELS, _ROUTE})])
         if section in SECTIONS:
             values |= _read_section(path, section, table)
     models = tuple(_read_model(path, name, table) for name, table in content.get(_MODELS, {}).items())
-    return FileContent(values, convert_mcp_tables(content.get(_MCP, {}), path), models)
+    return FileContent(values, convert_mcp_tables(content.get(_MCP, {}), path), models, routes)
 
 
 def checked(key: Key, value: Any, place: str, *, is_text: bool = False) -> Value:

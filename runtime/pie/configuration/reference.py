@@ -45,6 +45,16 @@ Each table names a server of the Model Context Protocol that programs may use, a
 | `env` | a table of texts | | Variables of the command. |
 | `headers` | a table of texts | | Headers of each HTTP request. |
 | `timeout_s` | a number up to 3600 | `60` | For connecting, and for each request, in seconds. |
+
+## [[route]]
+
+Each table lets an installed program that answers HTTP requests do so at a path of the server's own
+port, as `pie serve --route PATH=PROGRAM` does. See [serving](serving.md#daemons).
+
+| key | holds | default | meaning |
+|---|---|---|---|
+| `path` | a text | | Such as `/answers`; the program answers there and at all paths below. |
+| `program` | a text | | Its name, of which the newest version answers, or `name@version`. |
 """
 
 

@@ -26,6 +26,15 @@ __all__ = ["Answering"]
 MAX_REQUESTS = 256
 """Requests that one program answers at a time; more are told to come again."""
 
+STATUS = {
+    "no-handler": 503,
+    "no-response": 502,
+    "program-not-found": 503,
+    "shutting-down": 503,
+    "token-needed": 401,
+}
+"""The status of a refusal, by its code; 500 of any other."""
+
 MAX_WAITING_BYTES = 1 << 20
 RETRY_AFTER_S = "1"
 log = logging.getLogger(__name__)
@@ -38,8 +47,10 @@ class Answering:
         num_requests: answered now.
     """
 
-    def __init__(self, runtime: Runtime, find: Callable[[], Awaitable[LoadedProgram]], *, owner: str) -> None:
-        """Let the program that `find` gives answer, as processes of `owner`."""
+    def __init__(
+        self, runtime: Runtime, find: Callable[[], Awaitable[LoadedProgram]], *, owner: Callable[[Scope], str]
+    ) -> None:
+        """Let the program that `find` gives answer; the processes belong to whom `owner` tells of a request."""
         self._runtime = runtime
         self._find = find
         self._owner = owner
@@ -70,14 +81,15 @@ class Answering:
                 answer = answering.result()
             except PieError as error:
                 log.warning("a request to a program failed", extra={"facts": {"code": error.code}})
-                await _refuse(error, 502 if error.code == "no-response" else 500, scope, receive, send)
+                await _refuse(error, STATUS.get(error.code, 500), scope, receive, send)
                 return
             await _pass_on(answer, body, send)
 
     async def _begin(self, scope: Scope, body: _Body) -> Answer:
+        owner = self._owner(scope)
         program = await self._find()
         process_id = str(uuid.uuid4())
-        client = Client(process_id, self._owner, Mailbox(lambda event: _note(program.name, event)))
+        client = Client(process_id, owner, Mailbox(lambda event: _note(program.name, event)))
         return await self._runtime.answer(client, program, _read(scope, body))
 
 
@@ -180,6 +192,6 @@ def _note(name: str, event: Event) -> None:
 
 
 async def _refuse(error: PieError, status: int, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {"retry-after": RETRY_AFTER_S} if status == 503 else None
+    headers = {503: {"retry-after": RETRY_AFTER_S}, 401: {"www-authenticate": "Bearer"}}.get(status)
     content = {"error": {"code": error.code, "message": error.cause, "remedy": error.remedy}}
     await JSONResponse(content, status, headers)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The one application on the one port: the WebSocket of clients at `/`, and the probes of operators."""
+"""The one application on the one port: the WebSocket of clients at `/`, probes of operators, and programs at paths."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pie.errors import RequestError
 from pie.server.connection import Connection, close_reason
 from pie.server.guard import Guard
 from pie.server.metrics import CONTENT_TYPE, Metrics
+from pie.server.routing import program_routes
 from pie.server.service import Service
 
 __all__ = ["make_app"]
@@ -53,5 +54,6 @@ def make_app(service: Service) -> ASGIApp:
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics),
+        *program_routes(service),
     ]
     return Guard(Starlette(routes=routes), service.settings)

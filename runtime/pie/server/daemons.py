@@ -81,7 +81,7 @@ class Daemons:
 
         async with AsyncExitStack() as stack:
             listening = stack.enter_context(listen_at(self._settings.host, port))
-            app = Guard(Answering(self._runtime, find, owner=owner), self._settings)
+            app = Guard(Answering(self._runtime, find, owner=lambda _scope: owner), self._settings)
             await stack.enter_async_context(answering(app, listening))
             daemon_id = str(uuid.uuid4())
             port = listening.getsockname()[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pie.config import Route
+
 __all__ = ["ServerSettings"]
 
 MIB = 1 << 20
@@ -27,6 +29,7 @@ class ServerSettings:
         max_processes: processes of all users at a time.
         max_processes_per_user: processes of one user at a time.
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
+        routes: programs that answer HTTP requests at paths of the server's port.
         grace_s: how long processes may go on after the first SIGTERM.
     """
 
@@ -42,4 +45,5 @@ class ServerSettings:
     max_processes: int = 2048
     max_processes_per_user: int = 2048
     vllm_metrics: bool = False
+    routes: tuple[Route, ...] = ()
     grace_s: float = 30.0
