@@ -209,7 +209,7 @@ async def test_a_part_of_a_javascript_response_that_is_no_bytes_breaks_it_off(as
         assert [part async for part in answer.response.body] == []
     await answer.process.outcome()
     said = b"".join(event.data for event in told if isinstance(event.data, bytes))
-    assert b"bad-response: a part of the response is neither text nor bytes but a number" in said
+    assert b"bad-response: a part of the response is a number, neither text nor bytes" in said
 
 
 async def test_a_stream_that_waits_costs_no_turns_of_the_loop(ask_javascript: Asker) -> None:

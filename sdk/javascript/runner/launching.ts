@@ -1,4 +1,4 @@
-/** One launch of a program inside its component: from an input text to its result text, or a request to its response. */
+/** One launch of a program inside its component: from input text to result text, or from a request to its response. */
 
 import { InferletError } from '../src/errors.ts';
 import { LOOP } from '../src/loop.ts';

@@ -19,6 +19,7 @@ const CHUNK_BYTES = 64 << 10;
 const MAX_BODY_BYTES = 16 << 20;
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 const TEXT = 'text/plain; charset=utf-8';
+const BYTES = 'application/octet-stream';
 
 /** One request to a program, and the response that the program makes of it. */
 export class Exchange implements Disposable {
@@ -175,7 +176,8 @@ class ServedRequest extends globalThis.Request {
   }
 
   override async formData(): Promise<FormData> {
-    const held = new Response(await this.bytes(), { headers: { 'content-type': this.headers.get('content-type') ?? '' } });
+    const headers = { 'content-type': this.headers.get('content-type') ?? '' };
+    const held = new Response(await this.bytes(), { headers });
     return await loop.engine(held.formData());
   }
 
@@ -217,7 +219,7 @@ function reply(returned: unknown): Reply {
     return { status: returned.status, headers: returned.headers, parts: pieces(returned.body) };
   }
   if (typeof returned === 'string') return plain(TEXT, [returned]);
-  if (returned instanceof ArrayBuffer || ArrayBuffer.isView(returned)) return plain('application/octet-stream', [returned]);
+  if (returned instanceof ArrayBuffer || ArrayBuffer.isView(returned)) return plain(BYTES, [returned]);
   if (returned instanceof ReadableStream) return plain(TEXT, pieces(returned));
   if (isAsyncIterable(returned)) return plain(TEXT, returned);
   return plain('application/json', [json(returned)]);
@@ -258,7 +260,7 @@ async function* encoded(parts: Iterable<unknown> | AsyncIterable<unknown>): Asyn
     if (typeof part === 'string') yield encoder.encode(part);
     else if (part instanceof ArrayBuffer) yield new Uint8Array(part);
     else if (ArrayBuffer.isView(part)) yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-    else throw new InferletError('bad-response', `a part of the response is neither text nor bytes but a ${typeof part}`);
+    else throw new InferletError('bad-response', `a part of the response is a ${typeof part}, neither text nor bytes`);
   }
 }
 
@@ -287,7 +289,7 @@ function sent<T>(hostFunction: () => T): T {
 
 function fieldsOf(headers: [string, string][]): Fields {
   try {
-    return Fields.fromList(headers.map(([name, value]) => [name, Uint8Array.from(value, (letter) => letter.charCodeAt(0))]));
+    return Fields.fromList(headers.map(([name, value]) => [name, bytesOf(value)]));
   } catch (error) {
     if (tagOf(error) === undefined) throw error;
     const names = headers.map(([name]) => name).join(', ');
@@ -303,6 +305,11 @@ function tagOf(error: unknown): unknown {
 
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+}
+
+/** The bytes of a header field, one for each letter. */
+function bytesOf(text: string): Uint8Array {
+  return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
 function latin1(bytes: Uint8Array): string {
