@@ -23,6 +23,9 @@ __all__ = ["main"]
 COMMANDS = {
     "run": ("pie.cli.run", "Run a program beside the model."),
     "serve": ("pie.cli.serve", "Serve clients until it is stopped."),
+    "ps": ("pie.cli.ps", "List your processes on a running server."),
+    "attach": ("pie.cli.attach", "Listen to a process, and talk to it."),
+    "stop": ("pie.cli.stop", "End processes on a running server."),
     "build": ("pie.cli.build", "Build a folder into one WASM component."),
     "new": ("pie.cli.new", "Start a program from a template."),
     "install": ("pie.cli.install", "Install a program, to run it by its name."),

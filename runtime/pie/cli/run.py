@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import threading
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +13,13 @@ import click
 
 from pie.cli.arguments import program_input
 from pie.cli.completing import path_or_installed
-from pie.cli.interrupt import Interrupt, Interrupted
-from pie.cli.output import Output
+from pie.cli.connecting import find_place, user_options
+from pie.cli.interrupt import Interrupt
 from pie.cli.printer import Printer
+from pie.cli.showing import show
+from pie.cli.stdin import read_stdin
 from pie.cli.terminal import Progress
 from pie.config import Settings
-from pie.errors import PieError, UsageError
 
 if TYPE_CHECKING:
     from pie.cli.target import Target
@@ -37,9 +35,25 @@ FLAGS = {
     "programs.folder": "programs",
 }
 """Options that win over a configuration key."""
+HERE_ONLY = (*FLAGS.values(), "seed", "allow_host", "mcp", "mcp_config")
+"""Options that a running server does not take."""
+SERVER = "--server"
 
 
-@click.command("run", short_help="Run a program beside the model.")
+class RunCommand(click.Command):
+    """A command whose option `--server` may stand without a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; only an address is taken for the value of `--server`."""
+        end = args.index("--") if "--" in args else len(args)
+        own = [
+            f"{SERVER}=" if word == SERVER and not following.startswith(("ws://", "wss://")) else word
+            for word, following in zip(args[:end], [*args[1:end], ""], strict=True)
+        ]
+        return super().parse_args(ctx, [*own, *args[end:]])
+
+
+@click.command("run", cls=RunCommand, short_help="Run a program beside the model.")
 @click.argument("word", metavar="PATH|NAME[@VERSION]", shell_complete=path_or_installed)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- --key value ...]")
 @click.option("--input", "input_json", metavar="JSON", help="The program's input; words after -- are added to it.")
@@ -65,6 +79,9 @@ FLAGS = {
     help="A TOML file of MCP servers: [NAME] with command or url, env, headers, timeout_s.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every event as one line of JSON.")
+@click.option(SERVER, metavar="[URL]", help="Run on a running server; that of the configuration unless URL is given.")
+@click.option("--detach", is_flag=True, help="With --server: print the id of the process, and leave it alone.")
+@user_options
 @click.pass_obj
 def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any) -> int:  # noqa: FBT001 (click's call)
     """Run PATH, a main.py or main.ts, a folder with a Pie.toml, or a .wasm component, or the installed program NAME.
@@ -78,6 +95,7 @@ def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any
       pie run inferlets/text-completion -- --prompt "Hello" --max-tokens 40
       pie install inferlets/chat && pie run chat
       pie run x.wasm --json --seed 7 --input '{"n": 3}'
+      pie run --server hello
     """
     from pie.build.manifest import check_input
     from pie.cli.target import find_target
@@ -85,6 +103,10 @@ def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any
     from pie.configuration.mcp import mcp_servers
 
     value = program_input(words, options["input_json"])
+    if options["server"] is not None:
+        return _run_on_server(word, value, options, debug=debug)
+    if options["detach"] or options["user"] or options["key"]:
+        raise click.UsageError("--detach, --user and --key go with --server.")
     target = find_target(word, Settings.from_environment(os.environ).home / "programs")
     if target.manifest is not None:
         check_input(target.manifest, value)
@@ -93,7 +115,23 @@ def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any
     settings = configuration.settings(os.environ, mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]))
     settings = replace(settings, programs=settings.programs or target.neighbours)
     launch = Launch(target, value, options["seed"], options["token_budget"])
-    return asyncio.run(_run(launch, settings, as_json=options["as_json"], debug=debug))
+
+    async def work(printer: Printer, progress: Progress, interrupt: Interrupt) -> None:
+        await _run_program(launch, settings, printer, progress, interrupt)
+
+    return asyncio.run(show(work, as_json=options["as_json"], debug=debug))
+
+
+def _run_on_server(word: str, value: Any, options: dict[str, Any], *, debug: bool) -> int:
+    from pie.cli.remote import Remote
+
+    refused = [f"--{name.replace('_', '-')}" for name in HERE_ONLY if options[name] not in (None, ())]
+    if refused:
+        raise click.UsageError(f"{', '.join(refused)} cannot be given with --server: the server decides.")
+    place = find_place(os.environ, server=options["server"], user=options["user"], key=options["key"])
+    tools_dir = Settings.from_environment(os.environ).cache / "javascript"
+    remote = Remote(place, word, value, options["token_budget"], tools_dir, options["detach"])
+    return asyncio.run(show(remote, as_json=options["as_json"], debug=debug))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,49 +142,6 @@ class Launch:
     value: Any
     seed: int | None
     token_budget: int | None
-
-
-async def _run(launch: Launch, settings: Settings, *, as_json: bool, debug: bool) -> int:
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    if task is None:
-        raise RuntimeError("needs a running task")
-    with (
-        closing(Output(sys.stdout, on_failure=task.cancel)) as stdout,
-        closing(Output(sys.stderr)) as stderr,
-        Interrupt(partial(loop.call_soon_threadsafe, task.cancel)) as interrupt,
-        Progress() as progress,
-    ):
-        printer = Printer(stdout, stderr, as_json=as_json, debug=debug)
-        try:
-            await _run_and_show(launch, settings, printer, progress, interrupt)
-        except (asyncio.CancelledError, Interrupted, OSError):
-            if interrupt.code is not None:
-                return interrupt.code
-            if stdout.failure is not None:
-                raise _cannot_write(stdout.failure) from None
-            raise
-    return 0
-
-
-async def _run_and_show(
-    launch: Launch, settings: Settings, printer: Printer, progress: Progress, interrupt: Interrupt
-) -> None:
-    try:
-        await _run_program(launch, settings, printer, progress, interrupt)
-    except PieError as error:
-        progress.finish()
-        printer.error(error)
-        await printer.flush()
-        raise
-    await printer.flush()
-
-
-def _cannot_write(failure: OSError) -> Exception:
-    if isinstance(failure, BrokenPipeError):
-        return failure
-    return UsageError(
-        "cannot-write", f"stdout: {failure.strerror}", remedy="Free some space, or send the output elsewhere."
-    )
 
 
 async def _run_program(
@@ -167,26 +162,6 @@ async def _run_program(
             listener=printer.event,
             seed=launch.seed,
             token_budget=launch.token_budget,
-            on_receive=lambda: _read_stdin(process.state.mailbox),
+            on_receive=lambda: read_stdin(process.state.mailbox.deliver, process.state.mailbox.close),
         )
         printer.result(await process.outcome())
-
-
-def _read_stdin(mailbox: Any) -> None:
-    """Give each line of stdin to the process, and tell it when there are no more."""
-    if sys.stdin is None:  # closed by whoever started us
-        mailbox.close()
-        return
-    loop = asyncio.get_running_loop()
-
-    def post(function: Any, *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the program has ended
-            loop.call_soon_threadsafe(function, *arguments)
-
-    def read() -> None:
-        with open(sys.stdin.fileno(), "rb", closefd=False) as lines:
-            for line in lines:
-                post(mailbox.deliver, line.decode("utf-8", "replace").rstrip("\r\n"))
-        post(mailbox.close)
-
-    threading.Thread(target=read, name="stdin", daemon=True).start()

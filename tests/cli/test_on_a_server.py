@@ -1,0 +1,217 @@
+"""Commands against a running server: how they enter it, run programs on it, find them again and end them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.shell import LONG_S, Pie, Shell, read_until, wait_for
+from tests.cli.test_serve import ready
+from tests.server.keys import KEYS, public_text
+from tests.server.running import TALKER
+
+MANIFEST = '[package]\nname = "{name}"\nversion = "0.1.0"\n'
+
+
+@pytest.fixture(scope="module")
+def served(runner_wasm: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address and home of one server for all tests here; it knows alice by a key."""
+    home, temporary = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("temporary")
+    users = home / "authorized_users.toml"
+    users.write_text(f'[users.alice.keys]\nlaptop = "{public_text("ed25519")}"\n')
+    users.chmod(0o600)
+    environment = {**os.environ, "PIE_HOME": str(home), "PIE_CACHE": str(cache_dir)}
+    with Shell(temporary, environment).start("serve", "--port", "0") as process:
+        url, _ = ready(process)
+        yield url, home
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def url(served: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, pie: Pie) -> Iterator[str]:
+    """The server, whose port is configured and whose token file is ours; afterwards nothing runs on it."""
+    url, home = served
+    monkeypatch.setenv("PIE_HOME", str(home))
+    monkeypatch.setattr(sys, "stdin", None)  # pytest's own has no descriptor
+    monkeypatch.setenv("PIE_SERVER_PORT", url.rpartition(":")[2])
+    monkeypatch.delenv("PIE_TOKEN", raising=False)
+    yield url
+    monkeypatch.delenv("PIE_TOKEN", raising=False)
+    assert pie("stop", "--all", "--server", url).code == 0
+    wait_for(lambda: json.loads(pie("ps", "--json", "--server", url).out) == [])
+
+
+@pytest.fixture
+def talker(tmp_path: Path) -> str:
+    return write(tmp_path, "talker", TALKER)
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    """Write a program folder, and return its path."""
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "main.py").write_text(text)
+    (folder / name / "Pie.toml").write_text(MANIFEST.format(name=name))
+    return str(folder / name)
+
+
+def launch(pie: Pie, program: str, value: object) -> str:
+    left = pie("run", "--server", "--detach", program, "--input", json.dumps(value))
+    assert left.code == 0, left.err
+    return left.out.strip()
+
+
+def test_a_program_that_lies_here_runs_there_as_it_would_here(url: str, pie: Pie, talker: str) -> None:
+    words = (talker, "--input", json.dumps({"say": ["hello"], "print": "printed", "value": [1]}))
+    there, here = pie("run", "--server", *words), pie("run", *words)
+    assert (there.code, there.out, there.err) == (0, here.out, here.err)
+    assert there.out == "hello\nprinted\n[\n  1\n]\n"
+    assert pie("run", f"--server={url}", *words, "--json").out == pie("run", *words, "--json").out
+
+
+def test_a_program_that_raises_ends_both_in_the_same_way(url: str, pie: Pie, talker: str) -> None:
+    words = (talker, "--input", '{"fail": "not today"}')
+    there, here = pie("run", "--server", url, *words), pie("run", *words)
+    assert (there.code, there.out, there.err) == (1, here.out, here.err)
+    assert "not today" in there.err
+
+
+def test_a_changed_program_is_uploaded_again_and_runs_by_its_name_too(url: str, pie: Pie, tmp_path: Path) -> None:
+    for answer in ("one", "two"):
+        path = write(tmp_path, "changing", f"async def main(input):\n    return '{answer}'\n")
+        assert pie("run", "--server", path).out == f"{answer}\n"
+    (tmp_path / "changing").rename(tmp_path / "elsewhere")
+    assert pie("run", "--server", "changing").out == "two\n"
+    left = pie("run", "--server", "chagning")
+    assert left.code == 1
+    assert left.err.startswith("error[program-not-found]: ")
+    assert "Did you mean changing?" in left.err
+
+
+def test_a_detached_process_is_listed_attached_to_and_heard_from_its_beginning(
+    url: str, shell: Shell, pie: Pie, talker: str
+) -> None:
+    process_id = launch(pie, talker, {"say": ["before"], "hear": 1, "value": "done"})
+    [row] = json.loads(pie("ps", "--json").out)
+    assert (row["id"], row["program"], row["username"]) == (process_id, "talker@0.1.0", "internal")
+    assert pie("ps").out.splitlines()[1].startswith(f"{process_id[:8]}  talker@0.1.0  internal")
+    shell = replace(shell, environment=dict(os.environ))
+    with shell.start("attach", process_id[:6]) as attached:
+        assert read_until(attached, b"\n") == b"before\n"
+        out, err = attached.communicate(b"a line\n", timeout=LONG_S)
+    assert (attached.returncode, out, err) == (0, b"heard a line\ndone\n", b"")
+    assert pie("attach", process_id).out == "done\n", "how it ended is told again"
+
+
+def test_ctrl_c_detaches_and_the_process_goes_on(url: str, shell: Shell, pie: Pie, talker: str) -> None:
+    process_id = launch(pie, talker, {"say": ["up"], "hear": 1})
+    shell = replace(shell, environment=dict(os.environ))
+    with shell.start("attach", process_id) as attached:
+        read_until(attached, b"up\n")
+        attached.send_signal(signal.SIGINT)
+        _, err = attached.communicate(timeout=LONG_S)
+    assert attached.returncode == 130
+    assert err.decode() == f"Detached. It goes on: pie attach {process_id}\n"
+    assert [row["id"] for row in json.loads(pie("ps", "--json").out)] == [process_id]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_process_on_the_server(
+    number: int, code: int, url: str, shell: Shell, pie: Pie, talker: str
+) -> None:
+    shell = replace(shell, environment=dict(os.environ))
+    words = ("run", "--server", url, talker, "--input", '{"say": ["up"], "hear": 1}')
+    with shell.start(*words) as running:
+        read_until(running, b"up\n")
+        running.send_signal(number)
+        _, err = running.communicate(timeout=LONG_S)
+    assert (running.returncode, err) == (code, b"")
+    wait_for(lambda: json.loads(pie("ps", "--json").out) == [])
+    shell.everything_is_gone(running)
+
+
+def test_a_reader_that_leaves_ends_the_process_on_the_server(url: str, shell: Shell, pie: Pie, tmp_path: Path) -> None:
+    path = write(tmp_path, "endless", "async def main(input):\n    while True: print('x' * 1000)\n")
+    shell = replace(shell, environment=dict(os.environ))
+    with shell.start("run", "--server", path) as running:
+        read_until(running, b"x")
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.wait(LONG_S) == 1
+    wait_for(lambda: json.loads(pie("ps", "--json").out) == [])
+
+
+def test_stopped_processes_are_gone_and_their_listeners_told(url: str, shell: Shell, pie: Pie, talker: str) -> None:
+    first, second, third = (launch(pie, talker, {"hear": 1}) for _ in range(3))
+    assert pie("stop", first[:8], first).out == f"Stopped {first}.\n"
+    assert json.loads(pie("stop", second, "--json").out) == [second]
+    assert pie("stop", "--all").out == f"Stopped {third}.\n"
+    assert pie("attach", first).err.startswith("error[terminated]: the process was ended.")
+    assert pie("stop", "--all").out == "Nothing of yours runs.\n"
+    assert pie("ps").err == "Nothing of yours runs.\n"
+
+
+def test_an_id_must_be_of_one_process(url: str, pie: Pie, talker: str) -> None:
+    ids = [launch(pie, talker, {"hear": 1}) for _ in range(17)]
+    digits = [process_id[0] for process_id in ids]
+    twice = max(digits, key=digits.count)
+    assert pie("stop", ids[0], twice).err.startswith(f"error[ambiguous-process]: {digits.count(twice)} processes")
+    assert len(json.loads(pie("ps", "--json").out)) == 17, "nothing is stopped if a word is wrong"
+    assert pie("attach", "xyz").err.startswith("error[process-not-found]: no process of yours begins with 'xyz'.")
+
+
+def test_a_key_lets_in_and_shows_only_ones_own_processes(
+    url: str, pie: Pie, talker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(pie, talker, {"hear": 1})
+    (tmp_path / "key").write_text(KEYS["ed25519"])
+    (tmp_path / "other").write_text(KEYS["p256"])
+    assert json.loads(pie("ps", "--json", "--user", "alice", "--key", "key").out) == []
+    assert pie("ps", "--user", "alice", "--key", "other").err.startswith("error[not-let-in]: ")
+    assert pie("ps", "--user", "bob").err.startswith("error[not-let-in]: ")
+    assert pie("ps", "--user", "alice", "--key", "none").err.startswith("error[key-unreadable]: none: ")
+    monkeypatch.setenv("PIE_TOKEN", "wrong")
+    left = pie("ps")
+    assert left.code == 1
+    assert left.err == f"error[not-let-in]: {url}: Invalid token. Give --key and --user, or set PIE_TOKEN to a " + (
+        "token that the server knows.\n"
+    )
+
+
+def test_no_server_is_told_with_what_to_do(pie: Pie) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for words in (["ps"], ["attach", "x"], ["stop", "x"]):
+        left = pie(*words, "--server", f"ws://127.0.0.1:{port}")
+        assert left.code == 1
+        assert left.err.startswith(f"error[no-server]: no server answers: ws://127.0.0.1:{port}: ")
+        assert left.err.endswith("Start one with `pie serve`.\n")
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:8080", "http://127.0.0.1", "ws://", "ws://x:y", "ws://x:99999"])
+def test_what_is_no_address_is_told(server: str, pie: Pie) -> None:
+    assert pie("ps", "--server", server).err.startswith(f"error[bad-server-url]: '{server}' is no server's address.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--server", "--seed", "1", "x"], "--seed cannot be given with --server"),
+        (["run", "--detach", "x"], "--detach, --user and --key go with --server."),
+        (["stop"], "give the ids of processes, or --all."),
+        (["stop", "x", "--all"], "give the ids of processes, or --all."),
+    ],
+    ids=" ".join,
+)
+def test_options_that_do_not_go_together_are_told(words: list[str], said: str, pie: Pie) -> None:
+    left = pie(*words)
+    assert left.code == 1
+    assert left.err.startswith("error[usage]: ")
+    assert said in left.err
