@@ -115,7 +115,7 @@ async def find_process(client: Client, word: str) -> str:
     found = [row.id for row in await client.list_processes() if row.id.startswith(word.lower())]
     if not found or not word:
         raise UsageError(
-            "process-not-found", f"no process of yours begins with {word!r}", remedy="`pie ps` lists what runs."
+            "process-not-found", f"no process of yours begins with {word!r}", remedy="Take an id of `pie ps`."
         )
     if len(found) > 1:
         raise UsageError(
