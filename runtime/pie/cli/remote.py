@@ -51,7 +51,8 @@ class Remote:
             name = await self._upload(client, progress)
             progress.finish()
             launching = asyncio.create_task(
-                client.launch_process(name, self.value, token_budget=self.token_budget), name="launch"
+                client.launch_process(name, self.value, token_budget=self.token_budget, detached=self.detach),
+                name="launch",
             )
             try:
                 await self._follow(await asyncio.shield(launching), printer)

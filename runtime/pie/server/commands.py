@@ -140,7 +140,9 @@ class Commands:
         launches = [launch(text, budget=budget) for text, budget in zip(inputs, budgets, strict=True)]
         ids = [self._service.processes.launch(launch, self._peer) for launch in launches]
         match command:
-            case LaunchProcess():
+            case LaunchProcess(detached=detached):
+                if detached:  # in the same turn, so that nothing has been sent yet
+                    self._service.processes.leave(ids[0], user=self._user, reader=self._peer)
                 return ids[0] if captured else ""
             case LaunchProcesses():
                 return json.dumps(ids)

@@ -61,13 +61,14 @@ export interface AddProgram {
   readonly corr_id: Whole;
 }
 
-/** Starts a program; `input` is JSON text. */
+/** Starts a program; `input` is JSON text. If `detached`, what it says is kept until somebody attaches to it. */
 export interface LaunchProcess {
   readonly type: 'launch_process';
   readonly inferlet: string;
   readonly input: string;
   readonly capture_outputs: boolean;
   readonly token_budget?: Whole | null;
+  readonly detached?: boolean | null;
   readonly corr_id: Whole;
 }
 
@@ -297,6 +298,7 @@ export const CLIENT_MESSAGES: { readonly [type: string]: Fields } = {
     input: { kind: 'str', optional: false },
     capture_outputs: { kind: 'bool', optional: false },
     token_budget: { kind: 'u64', optional: true },
+    detached: { kind: 'bool', optional: true },
     corr_id: { kind: 'u32', optional: false },
   },
   launch_processes: {

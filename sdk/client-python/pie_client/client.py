@@ -135,13 +135,16 @@ class Client:
         """
         await self._ask(*_parts(_bytes_of(wasm), _text_of(manifest), replace=replace))
 
-    async def launch_process(self, program: str, input: Any = None, *, token_budget: int | None = None) -> Process:
+    async def launch_process(
+        self, program: str, input: Any = None, *, token_budget: int | None = None, detached: bool = False
+    ) -> Process:
         """Start a program and listen to it.
 
         Args:
             program: `name@version`, or a name for its newest version.
             input: any JSON value; None is an empty object.
             token_budget: how many tokens it may have computed.
+            detached: whether nobody listens at first; what it says is kept until somebody attaches.
         """
         process_id = await self._ask(
             lambda number: LaunchProcess(
@@ -150,6 +153,7 @@ class Client:
                 input=_json(input),
                 capture_outputs=True,
                 token_budget=token_budget,
+                detached=detached,
             )
         )
         return self._process(process_id)

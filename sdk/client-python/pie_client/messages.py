@@ -111,12 +111,13 @@ class AddProgram(_Request, frozen=True, tag="add_program"):
 
 
 class LaunchProcess(_Request, frozen=True, tag="launch_process"):
-    """Starts a program; `input` is JSON text."""
+    """Starts a program; `input` is JSON text. If `detached`, what it says is kept until somebody attaches to it."""
 
     inferlet: str
     input: str
     capture_outputs: bool
     token_budget: U64 | None = None
+    detached: bool | None = None
 
 
 class LaunchProcesses(_Request, frozen=True, tag="launch_processes"):
