@@ -28,7 +28,7 @@ def test_a_runner_that_is_there_is_not_built_again(runner_wasm: Path) -> None:
 
 def test_the_key_changes_with_every_source(tmp_path: Path) -> None:
     sources = find_sources()
-    copies = Sources(*(tmp_path / name for name in ("wit", "inferlet", "pie_runner", "javascript")))
+    copies = Sources(*(tmp_path / name for name in ("wit", "inferlet", "pie_runner", "javascript", "inferlets")))
     for source, copy in zip(
         (sources.wit, sources.sdk, sources.runner), (copies.wit, copies.sdk, copies.runner), strict=True
     ):
