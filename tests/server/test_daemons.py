@@ -102,6 +102,30 @@ async def test_a_daemon_is_listed_and_ended_by_its_owner(
             await pool.request("GET", f"http://127.0.0.1:{listed.port}/count")
 
 
+async def test_a_daemon_that_is_ended_ends_the_processes_that_still_answer(
+    server: Server, answering_program: str, pool: httpcore2.AsyncConnectionPool, runtime: Runtime
+) -> None:
+    loaded = (await server.service.programs.find(answering_program))[1]
+    daemon_id = await server.service.daemons.launch(loaded, answering_program, owner="me", port=0)
+    ((_, daemon, _),) = server.service.daemons.running("me")
+    async with pool.stream("GET", f"http://127.0.0.1:{daemon.port}/endless") as response:
+        assert await anext(aiter(response.aiter_stream()))
+        assert runtime.num_processes == 1
+        assert await server.service.daemons.end(daemon_id, user="me")
+        async with asyncio.timeout(10):
+            while runtime.num_processes:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_body_of_many_small_parts_arrives_whole(url: str, pool: httpcore2.AsyncConnectionPool) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3000):
+            yield b"x"
+
+    response = await pool.request("POST", f"{url}/echo", content=parts(), headers={"transfer-encoding": "chunked"})
+    assert response.content == b"x" * 3000
+
+
 async def test_what_cannot_be_a_daemon_is_refused(server: Server, install: Install, answering_program: str) -> None:
     async with Client(server.url) as client:
         await client.authenticate("me")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ STATUS = {
 """The status of a refusal, by its code; 500 of any other."""
 
 MAX_WAITING_BYTES = 1 << 20
+MAX_WAITING_PARTS = 1024
 RETRY_AFTER_S = "1"
 log = logging.getLogger(__name__)
 
@@ -72,10 +74,13 @@ class Answering:
         async with _Body(receive) as body:
             answering = asyncio.ensure_future(self._begin(scope, body))
             either: list[asyncio.Future[Any]] = [answering, body.gone]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
-                answering.cancel()
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                is_answered = answering.done()
+                answering.cancel()  # which ends the process that has not answered yet
                 await asyncio.wait([answering])
+            if not is_answered:
                 return
             try:
                 answer = answering.result()
@@ -98,7 +103,8 @@ class _Body:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._parts: list[bytes] = []
+        self._parts: deque[bytes] = deque()
+        self._num_bytes = 0
         self._whole = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -123,7 +129,8 @@ class _Body:
                 raise ConnectionResetError("the client left")
             self._changed.clear()
             await self._changed.wait()
-        part = self._parts.pop(0)
+        part = self._parts.popleft()
+        self._num_bytes -= len(part)
         self._room.set()
         return part
 
@@ -140,8 +147,9 @@ class _Body:
     def _take(self, message: Message) -> None:
         if body := message.get("body", b""):
             self._parts.append(body)
+            self._num_bytes += len(body)
         self._whole = not message.get("more_body", False)
-        if sum(map(len, self._parts)) > MAX_WAITING_BYTES:
+        if self._num_bytes > MAX_WAITING_BYTES or len(self._parts) > MAX_WAITING_PARTS:
             self._room.clear()
         self._changed.set()
 
@@ -155,13 +163,13 @@ async def _pass_on(answer: Answer, body: _Body, send: Send) -> None:
     passing = asyncio.ensure_future(_send(answer.response, send))
     try:
         await asyncio.wait([passing, body.gone], return_when=asyncio.FIRST_COMPLETED)
-        if passing.done():
-            passing.result()
-        else:
-            answer.process.terminate()
     finally:
         passing.cancel()
         await asyncio.wait([passing])
+        if passing.cancelled() or passing.exception() is not None:
+            answer.process.terminate()  # after a whole response it may go on
+    if not passing.cancelled():
+        passing.result()
 
 
 async def _send(response: HttpResponse, send: Send) -> None:
