@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from pie.configuration.keys import KEYS, Key, Unfit, Value
 from pie.configuration.reading import read_configuration_file
+from pie.durable import make_folder, replace_file
 from pie.errors import UsageError
 
 __all__ = ["set_in_file", "template", "write_file"]
@@ -69,7 +68,7 @@ def set_in_file(path: Path, key: Key, text: str) -> Value:
         document = tomlkit.parse(content)
         section, _, word = key.name.partition(".")
         document.setdefault(section, tomlkit.table())[word] = value
-        _replace(path, tomlkit.dumps(document))
+        write_file(path, tomlkit.dumps(document))
     except TOMLKitError as error:
         raise UsageError("bad-configuration", f"{path}: {error}", remedy="Mend the file by hand.") from None
     return value
@@ -77,23 +76,10 @@ def set_in_file(path: Path, key: Key, text: str) -> Value:
 
 def write_file(path: Path, content: str) -> None:
     """Write the whole file."""
-    _replace(path, content)
+    make_folder(path.parent)
+    replace_file(path, content.encode())
 
 
 def _line(key: Key) -> str:
     word = key.name.partition(".")[2]
     return f"{word} = {tomlkit.item(key.default).as_string()}" if key.default is not None else f"{word} ="
-
-
-def _replace(path: Path, content: str) -> None:
-    path.parent.mkdir(0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -6,18 +6,16 @@ the caller adds, and a digest of all that and of the tensor: a bit that flips on
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pie.durable import replacing
 from pie.errors import ContextError
 
 __all__ = ["FINGERPRINT_KEY", "read_page_file", "write_page_file"]
@@ -35,7 +33,7 @@ def write_page_file(path: Path, content: torch.Tensor, *, fingerprint: str, meta
     content = content.contiguous()
     entries = {**metadata, FINGERPRINT_KEY: fingerprint}
     try:
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             save_file({"kv": content}, temporary, {**entries, DIGEST_KEY: _digest(entries, content)})
     except (OSError, SafetensorError) as error:
         raise ContextError(
@@ -82,29 +80,3 @@ def _unusable(path: Path, cause: str) -> ContextError:
     return ContextError(
         "snapshot-unusable", f"{path}: {cause}", remedy="Delete the snapshot, or serve the model and dtype it is of."
     )
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place, durably, if the block ends well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.fsync(handle)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(handle)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pie.durable import replace_file
 from pie.errors import AdapterError
 
 __all__ = ["MAX_ADAPTERS", "AdapterStore", "SavedAdapter", "saved_adapters"]
@@ -102,7 +101,7 @@ class AdapterStore:
                     remedy="Destroy one of them first.",
                 )
             line = json.dumps({"format": _FORMAT, "user": user, "name": name, "model": self._model}).encode()
-            _replace(path, line + b"\n" + content)
+            replace_file(path, line + b"\n" + content)
         except OSError as error:
             raise _not_saved(name, error) from error
 
@@ -152,21 +151,3 @@ def _not_saved(name: str, error: OSError) -> AdapterError:
         f"the file of adapter {name!r} cannot be changed: {error.strerror}",
         remedy="Make room on the disk and check the rights of PIE_HOME.",
     )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)

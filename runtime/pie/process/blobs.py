@@ -6,15 +6,15 @@ A file is written beside its place, synced and renamed, so that a name stands fo
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from blake3 import blake3
 
-__all__ = ["NEW", "Blobs", "digest_of", "make_folder", "replace_file"]
+from pie.durable import make_folder, replace_file
 
-NEW = ".new-"
+__all__ = ["Blobs", "digest_of"]
+
 """How the names of files begin that are being written."""
 
 CHUNK = 1 << 20
@@ -84,40 +84,3 @@ class Blobs:
         """Remove a file, if it is there."""
         self._sound.pop(path, None)
         path.unlink(missing_ok=True)
-
-
-def replace_file(path: Path, content: bytes, *, mode: int) -> None:
-    """Make a file, or give it another content: complete and on the disk, or as it was.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=NEW)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def make_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a folder, and those above it, if it is not there; returns when it is on the disk."""
-    if not folder.is_dir():
-        make_folder(folder.parent, mode=mode)
-        folder.mkdir(mode, exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from pie.durable import make_folder
 from pie.errors import ProgramError
-from pie.process.blobs import make_folder
 
 __all__ = ["Change", "Index", "Row", "not_readable"]
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 import msgspec
 
 from pie.build.lock import only_one
+from pie.durable import NEW, make_folder, replace_file
 from pie.errors import ProgramError
-from pie.process.blobs import NEW, Blobs, digest_of, make_folder, replace_file
+from pie.process.blobs import Blobs, digest_of
 from pie.process.identifier import version_order
 from pie.process.registry import (
     INDEX,
