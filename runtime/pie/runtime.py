@@ -108,6 +108,7 @@ class Runtime:
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with ExitStack() as undo:  # all of it is there, or nothing
+            undo.callback(sys.setswitchinterval, self._switch_interval_s)
             self._wasm = undo.enter_context(_component_host(settings))
             self._devices: list[DeviceThread] = []
             self.models: dict[str, ServedModel] = {}

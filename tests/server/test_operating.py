@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,9 +174,11 @@ async def test_a_context_saved_of_one_model_is_not_that_of_another(tmp_path: Pat
 async def test_two_models_cannot_have_one_name(tmp_path: Path, cache_dir: Path) -> None:
     twice = (ModelSettings(embedded_model(), kv_pages=8),)
     settings = Settings(tmp_path, cache_dir, embedded_model(), kv_pages=8, more_models=twice)
+    before = sys.getswitchinterval()
     with pytest.raises(UsageError, match="model-name-taken"):
         async with Runtime(settings):
             raise AssertionError("it started")
+    assert sys.getswitchinterval() == before
 
 
 @pytest.fixture
