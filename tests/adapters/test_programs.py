@@ -11,10 +11,11 @@ import pytest
 from tests.adapters.folders import write_peft
 from tests.running import RunProgram
 
-from pie.forward import Batch, StepResult
+from pie.forward import Batch, DecodeRequest, StepResult, TokenSink
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
 from pie.runtime import Runtime
+from pie.scheduler.decode_handle import DecodeHandle
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -296,15 +297,20 @@ async def test_programs_with_twenty_four_adapters_in_one_batch_get_the_tokens_th
     (tmp_path / "main.py").write_text(ONE_VOICE)
     program, numbers = await runtime.load(tmp_path), [*range(NUM_ADAPTERS), *range(-NUM_PLAIN, 0)]
     alone = [(await run_voices(runtime, program, [number]))[0] for number in numbers]
-    scheduler, batches = runtime.model.scheduler, list[Batch]()
+    scheduler, batches, asked = runtime.model.scheduler, list[Batch](), list[DecodeRequest]()
     device = scheduler._device
+
+    def decode(request: DecodeRequest, sink: TokenSink) -> DecodeHandle:
+        asked.append(request)
+        return type(scheduler).decode(scheduler, request, sink)
 
     async def step(batch: Batch) -> StepResult:
         batches.append(batch)
-        while len(batches) == 1 and len(scheduler._contexts) < len(numbers):  # until all of them are there
+        while len(batches) == 1 and len(asked) < len(numbers):  # until all of them have asked
             await asyncio.sleep(0.001)
         return await type(device).step(device, batch)
 
+    monkeypatch.setattr(scheduler, "decode", decode)
     monkeypatch.setattr(device, "step", step)
     together = await run_voices(runtime, program, numbers)
 
