@@ -1,4 +1,8 @@
-"""What a browser may ask: refuses foreign pages, and names that are not this server's (DNS rebinding)."""
+"""What a browser may ask: refuses foreign pages, and names that are not this server's (DNS rebinding).
+
+Pages of allowed origins are told so (cross-origin resource sharing, as the Fetch standard of WHATWG has it), so that
+their scripts can read what they are answered.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -16,14 +21,19 @@ from pie.server.settings import ServerSettings
 __all__ = ["Guard"]
 
 
+PREFLIGHT_KEPT_S = 600
+"""How long a browser need not ask again whether it may send a request."""
+
+
 class Guard:
     """Refuses what the pages of other sites make a browser ask (DNS rebinding, foreign origins)."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         """Stand before `app`."""
-        self._app = app
+        origins = [origin.lower().rstrip("/") for origin in settings.allowed_origins]
+        self._app = _sharing(app, origins) if origins else app
         self._hostnames = {"localhost", settings.host.lower(), *(name.lower() for name in settings.host_names)}
-        self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
+        self._origins = set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass; answer the rest with 403."""
@@ -51,6 +61,18 @@ class Guard:
                 f"pages of {origin[:100]!r} may not use this server",
                 remedy="Add the site to server.allowed_origins.",
             )
+
+
+def _sharing(app: ASGIApp, origins: list[str]) -> ASGIApp:
+    """The application, which tells the pages of these origins that they may read it; cookies are never asked for."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["*"],
+        max_age=PREFLIGHT_KEPT_S,
+    )
 
 
 async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
