@@ -31,7 +31,9 @@ async def server(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Server]:
 async def ask(server: Server, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     """The status, and the headers by name."""
     async with httpcore2.AsyncConnectionPool() as pool:
-        response = await pool.request(method, f"http{server.url.removeprefix('ws')}/healthz", headers=headers)
+        response = await pool.request(
+            method, f"http{server.url.removeprefix('ws')}/healthz", headers=list(headers.items())
+        )
         return response.status, {name.decode(): value.decode() for name, value in response.headers}
 
 
