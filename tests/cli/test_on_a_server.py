@@ -185,6 +185,20 @@ def test_a_key_lets_in_and_shows_only_ones_own_processes(
     )
 
 
+def test_a_running_server_lets_in_who_is_added_and_no_more_who_is_removed(
+    url: str, pie: Pie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(KEYS["p384"])
+    (tmp_path / "key.pub").write_text(public_text("p384"))
+    assert pie("auth", "add", "carol", "--key", "key.pub").code == 0
+    assert json.loads(pie("ps", "--json", "--user", "carol", "--key", "key").out) == []
+    monkeypatch.setenv("PIE_TOKEN", pie("auth", "token", "carol").out.strip())
+    assert pie("ps", "--json").out == "[]\n"
+    assert pie("auth", "remove", "carol").code == 0
+    assert pie("ps").err.startswith("error[not-let-in]: ")
+    assert pie("ps", "--user", "carol", "--key", "key").err.startswith("error[not-let-in]: ")
+
+
 def test_no_server_is_told_with_what_to_do(pie: Pie) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What a shell completes: the names of installed programs, and files."""
+"""What a shell completes: the names of installed programs and of users, and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from pie.config import Settings
 from pie.errors import PieError
 
-__all__ = ["installed", "path_or_installed"]
+__all__ = ["installed", "path_or_installed", "users"]
 
 
 def installed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -28,3 +28,14 @@ def installed(_context: click.Context, _parameter: click.Parameter, incomplete: 
 def path_or_installed(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Installed programs, and files where the shell finds some."""
     return [*installed(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def users(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The users that may come in to a server of this account; none if they cannot be read."""
+    from pie.server.users import UsersFile
+
+    try:
+        known = UsersFile(Settings.from_environment(os.environ).home / "authorized_users.toml").users()
+    except PieError:
+        return []
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]

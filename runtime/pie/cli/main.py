@@ -26,6 +26,7 @@ COMMANDS = {
     "ps": ("pie.cli.ps", "List your processes on a running server."),
     "attach": ("pie.cli.attach", "Listen to a process, and talk to it."),
     "stop": ("pie.cli.stop", "End processes on a running server."),
+    "auth": ("pie.cli.auth", "Say who may come in to your server."),
     "build": ("pie.cli.build", "Build a folder into one WASM component."),
     "new": ("pie.cli.new", "Start a program from a template."),
     "install": ("pie.cli.install", "Install a program, to run it by its name."),

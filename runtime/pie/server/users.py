@@ -11,6 +11,7 @@ Keys are public ones: OpenSSH, PKCS#8 PEM or PKCS#1 PEM. Of a token only the has
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import stat
 import tomllib
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pie.errors import UsageError
 from pie_client.keys import MIN_RSA_BITS
 
-__all__ = ["PublicKey", "User", "Users", "UsersFile", "parse_public_key", "token_hash"]
+__all__ = ["PublicKey", "User", "Users", "UsersFile", "fingerprint", "parse_public_key", "token_hash"]
 
 PublicKey = rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 MAX_BYTES = 4 << 20
@@ -115,6 +116,13 @@ def parse_public_key(text: str) -> PublicKey:
         case ed25519.Ed25519PublicKey() | ec.EllipticCurvePublicKey(curve=ec.SECP256R1() | ec.SECP384R1()):
             return key
     raise _bad_key("the key is none of RSA, Ed25519, ECDSA P-256 and ECDSA P-384")
+
+
+def fingerprint(key: PublicKey) -> str:
+    """What `ssh-keygen -l` shows of a key: SHA256: and 43 letters."""
+    line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def _bad_key(cause: str) -> UsageError:

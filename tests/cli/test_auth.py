@@ -1,0 +1,178 @@
+"""`pie auth`: users, keys and tokens of a server, in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.shell import Pie
+from tests.server.keys import KEYS, public_text
+
+from pie.server.auth import KeyDoorkeeper
+from pie.server.users import UsersFile
+
+COMMENTED = """\
+# who may come in
+[users.alice.keys]
+laptop = "{key}"  # the old one
+
+[users.bob.tokens]
+ci = "sha256:00"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "authorized_users.toml"
+
+
+def key_file(folder: Path, name: str, comment: str = "") -> str:
+    path = folder / f"{name}.pub"
+    path.write_text(f"{public_text(name)} {comment}".strip() + "\n")
+    return str(path)
+
+
+def rows(pie: Pie) -> list[dict[str, object]]:
+    listed: list[dict[str, object]] = json.loads(pie("auth", "list", "--json").out)
+    return listed
+
+
+def test_a_key_is_added_for_its_owner_alone_and_listed(pie: Pie, tmp_path: Path, file: Path) -> None:
+    left = pie("auth", "add", "alice", "--key", key_file(tmp_path, "ed25519", "alice@laptop"))
+    assert (left.code, left.err) == (0, "")
+    assert left.out.startswith("Added the key alice@laptop of alice: SHA256:")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert pie("auth", "add", "alice", "--key", key_file(tmp_path, "p256"), "--name", "desk top").code == 0
+    assert pie("auth", "add", "alice", "--key", key_file(tmp_path, "rsa")).code == 0
+    [row] = rows(pie)
+    assert row["user"] == "alice"
+    assert list(UsersFile(file).users()["alice"].keys) == ["alice@laptop", "desk top", "key"]
+    shown = pie("auth", "list").out.splitlines()
+    assert shown[1].split()[:3] == ["alice", "key", "alice@laptop"]
+
+
+def test_the_fingerprint_is_that_of_ssh_keygen(pie: Pie, tmp_path: Path) -> None:
+    path = key_file(tmp_path, "ed25519")
+    said = pie("auth", "add", "alice", "--key", path).out
+    try:
+        shown = subprocess.run(["ssh-keygen", "-l", "-f", path], capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        pytest.skip("ssh-keygen is not installed")
+    assert shown.split()[1] in said
+
+
+def test_a_key_comes_from_stdin(pie: Pie, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(public_text("p384").encode())))
+    assert pie("auth", "add", "bob", "--key", "-", "--name", "piped").code == 0
+    assert list(UsersFile(file).users()["bob"].keys) == ["piped"]
+
+
+def test_a_token_is_printed_alone_and_lets_its_user_in(pie: Pie, file: Path) -> None:
+    assert pie("auth", "add", "robot").code == 0
+    left = pie("auth", "token", "robot", "--name", "ci")
+    token = left.out.removesuffix("\n")
+    assert (left.code, len(token)) == (0, 64)
+    assert "shown this once" in left.err
+    assert token not in file.read_text()
+    doorkeeper = KeyDoorkeeper(UsersFile(file).users, "the server's own")
+    assert doorkeeper.user_of(token) == "robot"
+    assert rows(pie) == [{"user": "robot", "keys": [], "tokens": ["ci"]}]
+    assert pie("auth", "remove", "robot", "--token", "ci").code == 0
+    assert doorkeeper.user_of(token) is None
+
+
+def test_comments_and_others_stay(pie: Pie, tmp_path: Path, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(COMMENTED.format(key=public_text("ed25519")))
+    file.chmod(0o600)
+    assert pie("auth", "add", "bob", "--key", key_file(tmp_path, "p256"), "--name", "new").code == 0
+    assert pie("auth", "token", "alice").code == 0
+    text = file.read_text()
+    assert "# who may come in" in text
+    assert "# the old one" in text
+    assert [(row["user"], row["tokens"]) for row in rows(pie)] == [("alice", ["token"]), ("bob", ["ci"])]
+    assert pie("auth", "remove", "alice").code == 0
+    assert [row["user"] for row in rows(pie)] == ["bob"]
+    assert pie("auth", "remove", "bob", "--key", "new").code == 0
+    assert rows(pie) == [{"user": "bob", "keys": [], "tokens": ["ci"]}]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["add", "alice", "--key", "private"], "private-key-given"),
+        (["add", "alice", "--key", "nonsense"], "bad-public-key"),
+        (["add", "alice", "--key", "two"], "bad-public-key"),
+        (["add", "alice", "--key", "nowhere"], "io-error"),
+        (["add", "alice", "--key", "good", "--name", "laptop"], "credential-exists"),
+        (["add", "alice"], "user-exists"),
+        (["add", "internal"], "bad-user-name"),
+        (["add", "internal", "--key", "good"], "bad-user-name"),
+        (["add", ""], "bad-user-name"),
+        (["add", "a\nb", "--key", "good"], "bad-user-name"),
+        (["add", "alice", "--key", "good", "--name", ""], "bad-user-name"),
+        (["add", "bob", "--name", "x"], "usage"),
+        (["token", "alcie"], "user-not-found"),
+        (["token", "alice", "--name", "ci"], "credential-exists"),
+        (["remove", "bob"], "user-not-found"),
+        (["remove", "alice", "--key", "lap"], "credential-not-found"),
+        (["remove", "alice", "--token", "laptop"], "credential-not-found"),
+        (["remove", "alice", "--token", "ci", "--key", "laptop"], "usage"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_is_told_and_changes_nothing(
+    words: list[str], code: str, pie: Pie, tmp_path: Path, file: Path
+) -> None:
+    good = public_text("ed25519")
+    (tmp_path / "good").write_text(good)
+    (tmp_path / "private").write_text(KEYS["ed25519"])
+    (tmp_path / "nonsense").write_text("ssh-ed25519 nonsense")
+    (tmp_path / "two").write_text(f"{good}\n{public_text('p256')}\n")
+    assert pie("auth", "add", "alice", "--key", "good", "--name", "laptop").code == 0
+    assert pie("auth", "token", "alice", "--name", "ci").code == 0
+    before = file.read_bytes()
+    left = pie("auth", *words)
+    assert (left.code, left.out) == (1, "")
+    assert left.err.startswith(f"error[{code}]: ")
+    assert file.read_bytes() == before
+
+
+def test_a_name_with_a_typo_is_told_the_nearest(pie: Pie, tmp_path: Path) -> None:
+    pie("auth", "add", "alice", "--key", key_file(tmp_path, "p256"), "--name", "laptop")
+    assert pie("auth", "remove", "alcie").err.endswith("Did you mean alice?\n")
+    assert pie("auth", "remove", "alice", "--key", "latpop").err.endswith("Did you mean laptop?\n")
+    assert "`pie auth list`" in pie("auth", "token", "zzz").err
+
+
+def test_a_file_that_others_may_read_is_neither_read_nor_changed(pie: Pie, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text("[users.alice.keys]\n")
+    file.chmod(0o644)
+    for words in (["list"], ["token", "alice"], ["add", "bob"]):
+        assert pie("auth", *words).err.startswith("error[users-unsafe]: ")
+    assert file.read_text() == "[users.alice.keys]\n"
+
+
+def test_without_a_file_there_are_no_users(pie: Pie) -> None:
+    assert rows(pie) == []
+    assert pie("auth", "list").err.startswith("There are no users")
+
+
+def test_inline_tables_and_several_places_of_a_user_can_be_edited(pie: Pie, tmp_path: Path, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(
+        f'users.alice.keys = {{ a = "{public_text("p256")}" }}\nusers.bob.keys = {{}}\n[users.carol]\nkeys = {{}}\n'
+    )
+    file.chmod(0o600)
+    for name in ("alice", "bob", "carol", "dave"):
+        assert pie("auth", "add", name, "--key", key_file(tmp_path, "rsa"), "--name", "b c").code == 0
+    assert [len(user.keys) for user in UsersFile(file).users().values()] == [2, 1, 1, 1]
+    assert pie("auth", "remove", "bob").code == 0
+    assert [row["user"] for row in rows(pie)] == ["alice", "carol", "dave"]
