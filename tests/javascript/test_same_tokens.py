@@ -20,7 +20,7 @@ PYTHON = """
     }
 
     async def main(input):
-        names = ("max_tokens", "seed", "stop", "logit_mask", "zo_seed", "system_speculation")
+        names = ("max_tokens", "seed", "stop", "stop_texts", "logit_mask", "zo_seed", "system_speculation")
         options = {key: input[key] for key in names if key in input}
         if "window" in input:
             options["window"] = Window(*input["window"])
@@ -66,6 +66,7 @@ JAVASCRIPT = """
           maxTokens: input.max_tokens,
           seed: input.seed === undefined ? undefined : BigInt(input.seed),
           stop: input.stop,
+          stopTexts: input.stop_texts,
           logitMask: input.logit_mask,
           systemSpeculation: input.system_speculation,
           zoSeed: input.zo_seed,
@@ -97,6 +98,7 @@ CASES = {
     "masked": {"sampler": "multinomial", "max_tokens": 30, "seed": 5, "logit_mask": [100, 150]},
     "grammar": {"sampler": "topP", "max_tokens": 60, "seed": 3, "regex": "[a-z]{3,9}( [a-z]{2,9}){2,4}"},
     "grammar-cut-short": {"sampler": "argmax", "max_tokens": 3, "regex": "[a-z]{40,60}"},
+    "stop-texts": {"sampler": "topP", "max_tokens": 60, "seed": 4, "stop_texts": ["e r", "ain", "zz"]},
     "window": {"sampler": "topP", "max_tokens": 60, "seed": 4, "stop": [], "window": [20, 3]},
     "adapter-with-noise": {"sampler": "argmax", "max_tokens": 20, "stop": [], "zo_seed": 11},
     "everything": {

@@ -87,6 +87,7 @@ def options(tokens: list[int], max_tokens: int, stop: set[int], *, speculate: bo
         "sampler": GREEDY,
         "max_tokens": max_tokens,
         "stop": sorted(stop),
+        "stop_texts": [],
         "logit_mask": None,
         "speculate": speculate,
         "seed": None,

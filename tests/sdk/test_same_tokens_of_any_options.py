@@ -43,7 +43,7 @@ PROGRAM = """
         context = Context(Model.default()).user(PROMPTS[case["prompt"]])
         options = {key: case[key] for key in
                    ("max_tokens", "seed", "stop", "logit_mask", "zo_seed", "horizon", "auto_flush",
-                    "system_speculation") if key in case}
+                    "system_speculation", "stop_texts") if key in case}
         if "window" in case:
             options["window"] = Window(*case["window"])
         if "adapter" in case:
@@ -115,6 +115,7 @@ OTHERS = st.fixed_dictionaries(
         "system_speculation": st.booleans(),
         "auto_flush": st.booleans(),
         "horizon": st.integers(1, 50),
+        "stop_texts": st.lists(st.text(" aeinorst.,", min_size=1, max_size=3), max_size=3),
         "probe": st.booleans(),
         "stepped": st.integers(1, 5),
     },
@@ -155,6 +156,7 @@ async def test_each_option_changes_what_the_server_makes(run_program: RunProgram
         {"adapter": "voice", "window": [6, 2]},
         {"seed": 5, "stepped": 2},
         {"regex": PATTERNS[:1], "system_speculation": True},
+        {"stop_texts": ["e"]},
     ]
     run = await run_program(PROGRAM, {"way": "host", "cases": [plain | more for more in options]})
     assert len({tuple(made["tokens"]) for made in run.value}) == len(options)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pie.forward import FinishReason
 from pie.text.decoders import ChatDecoder, Delta
+from pie.text.stop_texts import StopTexts
 
 __all__ = ["Generation", "Progress", "Running"]
 
@@ -44,15 +45,24 @@ class Generation:
         num_tokens: how many came so far.
     """
 
-    def __init__(self, decoder: ChatDecoder, *, notify_every: int, pipe: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        decoder: ChatDecoder,
+        *,
+        notify_every: int,
+        pipe: Callable[[str], None] | None = None,
+        stop_texts: Sequence[str] = (),
+    ) -> None:
         """Make the sink of one decode.
 
         Args:
             decoder: turns the tokens into visible text; used by this generation alone.
             notify_every: `news` is due after that many new tokens; 0 is only at the end.
             pipe: is given visible text as it comes.
+            stop_texts: the visible text ends before the first of them.
         """
         self._decoder = decoder
+        self._stops = StopTexts(stop_texts) if stop_texts else None
         self._notify_every = notify_every
         self._pipe = pipe
         self.num_tokens = 0
@@ -87,8 +97,10 @@ class Generation:
     def finished(self, reason: FinishReason) -> None:
         """The decode ended by itself."""
         self._finish = reason
-        if self._pipe is not None:
+        if self._pipe is not None or self._stops is not None:
             self._show()
+        if self._stops is not None and self._stops.found and reason == "length":
+            self._finish = "complete"  # in what the decoder held back up to the end
         self._wake()
 
     def failed(self, error: BaseException) -> None:
@@ -148,5 +160,7 @@ class Generation:
             self._is_text_complete = True
             events += self._decoder.finish()
         text = "".join(event.text for event in events if isinstance(event, Delta))
+        if self._stops is not None:
+            text = self._stops.feed(text) + (self._stops.finish() if self._is_text_complete else "")
         self._text.append(text)
         return text

@@ -61,6 +61,7 @@ class Context:
             working_tokens=0,
             num_tokens=0,
             page_size=scheduler.page_size,
+            reused_tokens=0,
         )
 
     async def fork(self) -> Context:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from pie.errors import RequestError
-from pie.forward import DecodeRequest, LogitMask, Sampler
+from pie.forward import Constraint, DecodeRequest, LogitMask, Sampler
 from pie.generation.drafter import NgramDrafter
 from pie.generation.generation import Generation as OffloadedGeneration
 from pie.generation.generation import Progress
+from pie.generation.text_stop import TextStop
 from pie.host.adapter import Adapter, ChosenAdapter
 from pie.host.context import Context
 from pie.host.inference import Matcher
@@ -25,6 +26,8 @@ from pie.wasm.wasi.poll import Pollable
 __all__ = ["INTERFACE", "Generation"]
 
 INTERFACE = Interface("pie:ext/generation")
+
+_MAX_STOP_TEXTS, _MAX_STOP_LENGTH = 64, 1024
 
 
 class Generation:
@@ -63,6 +66,7 @@ def start(
 ) -> Generation:
     """Start to generate in a context, which is the generation's until it ends."""
     state, served = state_of(guest), context.served
+    stop_texts = _checked_texts(options["stop_texts"])
     use = ChosenAdapter(adapter, _signed(options["adapter_seed"])).use(served)
     sampler = sampler_or_probe(options["sampler"])
     if not isinstance(sampler, Sampler) or sampler.draws != 1:
@@ -77,7 +81,12 @@ def start(
         served.chat_decoder(with_reasoning=not options["hide_reasoning"]),
         notify_every=options["notify_every"],
         pipe=pipe if options["pipe"] else None,
+        stop_texts=stop_texts,
     )
+    constraint: Constraint | None = GrammarConstraint(matcher.text for matcher in matchers) if matchers else None
+    if stop_texts:
+        reader = served.chat_decoder(with_reasoning=not options["hide_reasoning"])
+        constraint = TextStop(reader, stop_texts, constraint)
     is_seeded = options["seed"] is not None
     seed, counter = (options["seed"], options["counter"]) if is_seeded else context.next_draws()
     request = DecodeRequest(
@@ -89,8 +98,8 @@ def start(
         seed=seed,
         counter=counter,
         mask=_mask(options["logit_mask"], served.vocab_size),
-        constraint=GrammarConstraint(matcher.text for matcher in matchers) if matchers else None,
-        drafter=NgramDrafter() if options["speculate"] else None,
+        constraint=constraint,
+        drafter=NgramDrafter() if options["speculate"] and not stop_texts else None,
         adapter=use,
         window=_window(options["window"]),
     )
@@ -98,6 +107,16 @@ def start(
     if not is_seeded:
         context.draw_by(generation)
     return Generation(generation)
+
+
+def _checked_texts(texts: list[str]) -> list[str]:
+    if len(texts) > _MAX_STOP_TEXTS or not all(0 < len(text) <= _MAX_STOP_LENGTH for text in texts):
+        raise RequestError(
+            "bad-request",
+            f"the {len(texts)} stop texts have {min(map(len, texts))} to {max(map(len, texts))} characters",
+            remedy=f"Give at most {_MAX_STOP_TEXTS} of 1 to {_MAX_STOP_LENGTH} characters each.",
+        )
+    return texts
 
 
 def _signed(seed: int | None) -> int | None:

@@ -21,3 +21,9 @@ async def discard(_guest: Guest, context: Context, first: int, count: int) -> No
 def held(_guest: Guest, context: Context) -> int:
     """Count the pages of memory that a context takes."""
     return context.describe().held_pages
+
+
+@INTERFACE.function("reused")
+def reused(_guest: Guest, context: Context) -> int:
+    """Count the tokens of a context's passes that were not computed."""
+    return context.describe().reused_tokens

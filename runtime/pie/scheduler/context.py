@@ -50,6 +50,7 @@ class ContextInfo:
     working_tokens: int
     num_tokens: int
     page_size: int
+    reused_tokens: int
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +93,7 @@ class Context:
         seniority: a number that grows with the start of its owner.
         bid: credits per page and step that it offers for staying on the device, >= 0.
         defaulted: it could not pay its last rent.
+        reused_tokens: how many tokens of its passes were in known pages and not computed.
         used_s: when something was last done with it, on the clock of `time.monotonic`.
     """
 
@@ -108,6 +110,7 @@ class Context:
         "owner",
         "page_size",
         "pages",
+        "reused_tokens",
         "root",
         "seniority",
         "tail",
@@ -137,6 +140,7 @@ class Context:
         self.seniority = 0
         self.bid = 0.0
         self.defaulted = False
+        self.reused_tokens = 0
         self.used_s = 0.0
 
     def __repr__(self) -> str:
@@ -198,6 +202,7 @@ class Context:
             working_tokens=len(self.working_tokens),
             num_tokens=self.num_tokens,
             page_size=self.page_size,
+            reused_tokens=self.reused_tokens,
         )
 
     def append(self, token_ids: Sequence[int], positions: Sequence[int], origins: Mapping[int, RowOrigin]) -> None:

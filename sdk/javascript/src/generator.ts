@@ -16,6 +16,7 @@ import * as runs from './runs.ts';
 import type { Probe, Sampler } from './sampler.ts';
 import { GenStep } from './step.ts';
 import { Tally } from './tally.ts';
+import { TextWatch } from './text_watch.ts';
 
 /** Options of the collectors of text. */
 export interface TextOptions {
@@ -42,6 +43,7 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
   readonly #built: GrammarConstraint[] = [];
   #untold: number[] = [];
   #bidPages: number;
+  #watch: TextWatch | undefined;
 
   /** @internal */
   constructor(
@@ -55,6 +57,7 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
     const limit = options.maxTokens === undefined ? undefined : u32(options.maxTokens, 'maxTokens');
     this.tally = new Tally(limit, new Set(u32List(stop, 'a stop token')));
     this.plan = new Plan(sampler, options);
+    this.watchText(true);
     for (const one of [options.constrain ?? []].flat()) this.constrain(one);
     this.plan.speculator?.reset();
     if (autoFlush) context.cue();
@@ -203,6 +206,15 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
     return new GenStep(this, this.#nextMask());
   }
 
+  /** @internal Look for stop texts in what the tokens from here on say; without `reasoning` in the answer alone. */
+  watchText(reasoning: boolean): void {
+    if (this.plan.stopTexts.length === 0 || this.tally.isOver) return;
+    this.#watch?.[Symbol.dispose]();
+    const watch = new TextWatch(this.context.model, this.plan.stopTexts, reasoning);
+    this.#watch = watch;
+    this.tally.completes = (token) => watch.completes(token);
+  }
+
   /** @internal Whether the grammars allow anything more. */
   canContinue(): boolean {
     return !this.plan.grammars.some((grammar) => grammar.isComplete);
@@ -217,6 +229,8 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
   /** @internal Nothing more will come: release the constraints that were built for this generation. */
   end(): void {
     this.tally.done = true;
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
     for (const constraint of this.#built) constraint[Symbol.dispose]();
   }
 

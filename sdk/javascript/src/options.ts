@@ -12,6 +12,8 @@ export interface GenerateOptions {
   maxTokens?: number | undefined;
   /** Tokens that end the generation, and are not part of it. With `autoFlush` the default is the template's. */
   stop?: Iterable<number> | undefined;
+  /** Texts that end the generation: what is shown ends before the first of them. At most 64. */
+  stopTexts?: readonly string[] | undefined;
   /** What restricts the tokens; several hold together. */
   constrain?: Schema | Constraint | readonly (Schema | Constraint)[] | undefined;
   /** BRLE of the tokens that may be drawn in every step. */
@@ -40,6 +42,7 @@ export interface GenerateOptions {
 const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
   maxTokens: true,
   stop: true,
+  stopTexts: true,
   constrain: true,
   logitMask: true,
   speculator: true,
@@ -53,6 +56,8 @@ const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
 };
 
 const MAX_TYPOS = 2;
+const MAX_STOP_TEXTS = 64;
+const MAX_STOP_LENGTH = 1024;
 
 /** Refuse unknown options and those that contradict each other; throws `bad-option`. */
 export function check(options: GenerateOptions): void {
@@ -63,6 +68,20 @@ export function check(options: GenerateOptions): void {
   }
   if (options.speculator !== undefined && options.systemSpeculation) {
     throw new InferletError('bad-option', 'speculator and systemSpeculation exclude each other');
+  }
+  if (options.stopTexts !== undefined) checkStopTexts(options.stopTexts);
+}
+
+function checkStopTexts(texts: readonly string[]): void {
+  if (!Array.isArray(texts) || texts.length > MAX_STOP_TEXTS) {
+    throw new InferletError('bad-option', `stopTexts is no list of at most ${MAX_STOP_TEXTS} texts`);
+  }
+  for (const text of texts) {
+    const length = typeof text === 'string' ? Array.from(text).length : 0;
+    if (length === 0 || length > MAX_STOP_LENGTH) {
+      const cause = `${JSON.stringify(text)} in stopTexts is no text of 1 to ${MAX_STOP_LENGTH} characters`;
+      throw new InferletError('bad-option', cause);
+    }
   }
 }
 

@@ -16,6 +16,11 @@ export abstract class Paged {
     return this.pages.numHeld;
   }
 
+  /** Tokens that were put into it and not computed, because the server knew their pages; a fork begins with 0. */
+  get reusedTokens(): number {
+    return this.pages.numReusedTokens;
+  }
+
   /** Forget the last `numTokens` tokens of the working pages, or all of them if there are fewer. */
   truncate(numTokens: number): void {
     this.pages.truncate(numTokens);

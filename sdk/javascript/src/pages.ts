@@ -1,7 +1,7 @@
 /** The pages of a context as the program counts them, so that it need not ask the server before every pass. */
 
 import type * as wit from 'pie:core/context';
-import { discard, held } from 'pie:ext/pages';
+import { discard, held, reused } from 'pie:ext/pages';
 
 import { call } from './errors.ts';
 import type { Handle } from './handle.ts';
@@ -56,6 +56,11 @@ export class Pages {
   /** Pages of memory that the server counts for the context. */
   get numHeld(): number {
     return held(this.#handle.wit);
+  }
+
+  /** Tokens of the context's passes that the server did not compute. */
+  get numReusedTokens(): number {
+    return Number(reused(this.#handle.wit));
   }
 
   /** Hold so many more working pages. */

@@ -26,6 +26,7 @@ export interface Draft {
 /** The settings of a generation. `systemDrafts` alone changes with each step: the server's guesses. */
 export class Plan {
   readonly logitMask: Brle;
+  readonly stopTexts: readonly string[];
   readonly constraints: Constraint[] = [];
   readonly speculator: Speculator | undefined;
   readonly seed: bigint | undefined;
@@ -42,6 +43,7 @@ export class Plan {
     options: GenerateOptions,
   ) {
     this.logitMask = u32List(options.logitMask ?? [], 'a run');
+    this.stopTexts = [...(options.stopTexts ?? [])];
     this.speculator = options.speculator;
     this.systemSpeculation = options.systemSpeculation ?? false;
     this.adapter = options.adapter;

@@ -11,6 +11,7 @@ import * as chat from './chat.ts';
 import { call, InferletError } from './errors.ts';
 import type { Generator } from './generator.ts';
 import * as loop from './loop.ts';
+import { StopTexts } from './stop_texts.ts';
 
 /** A generation under way. */
 export interface Run {
@@ -66,6 +67,7 @@ export class HostRun implements Run {
       tokens,
       sampler: plan.sampler.wit,
       stop: Uint32Array.from(tally.stop).sort(),
+      stopTexts: [...plan.stopTexts],
       speculate: plan.systemSpeculation,
       notifyEvery: wishes.notifyEvery,
       pipe: wishes.echo,
@@ -146,6 +148,7 @@ export class HostRun implements Run {
 export class StepRun implements Run {
   readonly #generator: Generator;
   readonly #wishes: Wishes;
+  readonly #stops: StopTexts;
   #decoder: chat.Decoder | undefined;
   #text = '';
   #line = '';
@@ -153,6 +156,8 @@ export class StepRun implements Run {
   constructor(generator: Generator, wishes: Wishes) {
     this.#generator = generator;
     this.#wishes = wishes;
+    this.#stops = new StopTexts(generator.plan.stopTexts);
+    generator.watchText(wishes.reasoning);
     this.#decoder = wishes.text ? new chat.Decoder(generator.context.model, { reasoning: wishes.reasoning }) : undefined;
   }
 
@@ -164,7 +169,7 @@ export class StepRun implements Run {
       return undefined;
     }
     const { tokens } = await step.execute();
-    if (this.#decoder !== undefined) for (const token of tokens) this.#show(this.#decoder.feed([token]));
+    if (this.#decoder !== undefined) for (const token of tokens) this.#read(this.#decoder.feed([token]));
     return tokens;
   }
 
@@ -183,15 +188,20 @@ export class StepRun implements Run {
   /** Show what the decoder holds back for a character or a mark that never came. */
   #finish(): void {
     const stop = chat.stopTokens(this.#generator.context.model).slice(0, 1);
-    if (this.#decoder === undefined || stop.length === 0) return;
-    for (let event = this.#decoder.feed(stop); event.type !== 'done'; event = this.#decoder.feed([])) this.#show(event);
+    if (this.#decoder === undefined) return;
+    let event: chat.Event = stop.length > 0 ? this.#decoder.feed(stop) : { type: 'done', text: '' };
+    for (; event.type !== 'done'; event = this.#decoder.feed([])) this.#read(event);
+    this.#show(this.#stops.finish());
   }
 
-  #show(event: chat.Event): void {
-    if (event.type !== 'delta') return;
-    this.#text += event.text;
+  #read(event: chat.Event): void {
+    if (event.type === 'delta') this.#show(this.#stops.feed(event.text));
+  }
+
+  #show(text: string): void {
+    this.#text += text;
     if (!this.#wishes.echo) return;
-    const lines = (this.#line + event.text).split('\n'); // a console prints whole lines only
+    const lines = (this.#line + text).split('\n'); // a console prints whole lines only
     this.#line = lines.pop()!;
     for (const line of lines) console.log(line);
   }

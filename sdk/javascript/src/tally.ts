@@ -14,6 +14,8 @@ export interface Kept {
 export class Tally {
   numGenerated = 0;
   done = false;
+  /** Says of each token that counts whether what is said with it ends the generation. */
+  completes: ((token: number) => boolean) | undefined;
 
   constructor(
     public maxTokens: number | undefined,
@@ -42,6 +44,7 @@ export class Tally {
       }
       kept.push(token);
       this.numGenerated += 1;
+      this.done = this.completes?.(token) ?? false;
     }
     const numFed = stopped ? kept.length : Math.max(0, kept.length - 1);
     return { tokens: Uint32Array.from(kept), stopped, numFed };

@@ -14,6 +14,7 @@ from inferlet.plan import Plan
 from inferlet.sampler import Probe, Sampler
 from inferlet.step import GenStep
 from inferlet.tally import Tally
+from inferlet.text_watch import TextWatch
 
 if TYPE_CHECKING:
     from inferlet.adapter import Adapter
@@ -39,6 +40,7 @@ class Generator:
         self.plan = Plan(
             sampler,
             logit_mask=list(given.get("logit_mask") or ()),
+            stop_texts=tuple(given.get("stop_texts") or ()),
             speculator=given.get("speculator"),
             system_speculation=bool(given.get("system_speculation")),
             adapter=given.get("adapter"),
@@ -47,6 +49,7 @@ class Generator:
             seed=given.get("seed"),
             window=given.get("window"),
         )
+        self.watch_text(reasoning=True)
         wanted = given.get("constrain")
         for one in wanted if isinstance(wanted, Sequence) else [wanted]:
             if one is not None:
@@ -202,6 +205,11 @@ class Generator:
         for grammar in self.plan.grammars:
             grammar.advance(tokens)
         self._untold += tokens
+
+    def watch_text(self, *, reasoning: bool) -> None:
+        """Look for stop texts in what the tokens from here on say; without `reasoning` in the answer alone."""
+        if self.plan.stop_texts:
+            self.tally.completes = TextWatch(self.context.model, self.plan.stop_texts, reasoning=reasoning).completes
 
     def _next_mask(self) -> list[int]:
         untold, self._untold = self._untold, []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GenerateOptions", "check"]
 
+_MAX_STOP_TEXTS, _MAX_STOP_LENGTH = 64, 1024
+
 
 class GenerateOptions(TypedDict, total=False):
     """What `Context.generate` takes beside the sampler; everything may be left out.
@@ -23,6 +25,7 @@ class GenerateOptions(TypedDict, total=False):
     Attributes:
         max_tokens: stop after so many tokens.
         stop: tokens that end the generation, and are not part of it. With `auto_flush` the default is the template's.
+        stop_texts: texts that end the generation: what is shown ends before the first of them. At most 64.
         constrain: what restricts the tokens; several hold together.
         logit_mask: BRLE of the tokens that may be drawn in every step.
         speculator: guesses tokens, several of which are then checked in one step.
@@ -38,6 +41,7 @@ class GenerateOptions(TypedDict, total=False):
 
     max_tokens: int | None
     stop: Iterable[int] | None
+    stop_texts: Sequence[str] | None
     constrain: Schema | Constraint | Sequence[Schema | Constraint] | None
     logit_mask: Sequence[int] | None
     speculator: Speculator | None
@@ -64,3 +68,15 @@ def check(options: Mapping[str, object]) -> None:
             raise Error("bad-option", f"generate() has no option {name}{hint}")
     if options.get("speculator") is not None and options.get("system_speculation"):
         raise Error("bad-option", "speculator and system_speculation exclude each other")
+    _check_stop_texts(options.get("stop_texts"))
+
+
+def _check_stop_texts(texts: object) -> None:
+    if texts is None:
+        return
+    if not isinstance(texts, Sequence) or isinstance(texts, str) or len(texts) > _MAX_STOP_TEXTS:
+        raise Error("bad-option", f"stop_texts is no list of at most {_MAX_STOP_TEXTS} texts")
+    for text in texts:
+        if not isinstance(text, str) or not 0 < len(text) <= _MAX_STOP_LENGTH:
+            cause = f"{text!r:.60} in stop_texts is no text of 1 to {_MAX_STOP_LENGTH} characters"
+            raise Error("bad-option", cause)

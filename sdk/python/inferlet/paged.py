@@ -27,6 +27,11 @@ class Paged(ABC):
         """Pages of memory that it takes; those that it shares with others count, those that are discarded are one."""
         return self.pages.num_held
 
+    @property
+    def reused_tokens(self) -> int:
+        """Tokens that were put into it and not computed, because the server knew their pages; a fork begins with 0."""
+        return self.pages.num_reused_tokens
+
     def truncate(self, num_tokens: int) -> None:
         """Forget the last `num_tokens` tokens of the working pages, or all of them if there are fewer."""
         self.pages.truncate(num_tokens)

@@ -36,6 +36,11 @@ class Pages:
         """Pages of memory that the server counts for the context."""
         return wit_pages.held(self._wit)
 
+    @property
+    def num_reused_tokens(self) -> int:
+        """Tokens of the context's passes that the server did not compute."""
+        return wit_pages.reused(self._wit)
+
     def hold(self, num_pages: int) -> None:
         """Hold so many more working pages.
 

@@ -24,6 +24,7 @@ class Plan:
 
     sampler: Sampler
     logit_mask: list[int] = field(default_factory=list)
+    stop_texts: tuple[str, ...] = ()
     constraints: list[Constraint] = field(default_factory=list)
     speculator: Speculator | None = None
     system_speculation: bool = False

@@ -14,6 +14,7 @@ from wit_world.imports import generation as wit_generation
 
 from inferlet import chat, loop
 from inferlet.errors import Error, call
+from inferlet.stop_texts import StopTexts
 
 if TYPE_CHECKING:
     from inferlet.generator import Generator
@@ -87,6 +88,7 @@ class HostRun:
             sampler=plan.sampler.wit,
             max_tokens=tally.num_remaining,
             stop=sorted(tally.stop),
+            stop_texts=list(plan.stop_texts),
             logit_mask=list(plan.logit_mask) or None,
             speculate=plan.system_speculation,
             seed=plan.seed,
@@ -185,7 +187,9 @@ class StepRun:
         self._generator = generator
         self._decoder = chat.Decoder(generator.context.model, reasoning=wishes.reasoning) if wishes.text else None
         self._wishes = wishes
+        self._stops = StopTexts(generator.plan.stop_texts)
         self._text = ""
+        generator.watch_text(reasoning=wishes.reasoning)
 
     async def next(self) -> list[int] | None:
         """The next tokens; None when there are no more."""
@@ -197,7 +201,7 @@ class StepRun:
         tokens = (await step.execute()).tokens
         if self._decoder is not None:
             for token in tokens:
-                self._show(self._decoder.feed([token]))
+                self._read(self._decoder.feed([token]))
         return tokens
 
     def text(self) -> str:
@@ -210,20 +214,24 @@ class StepRun:
     def _finish(self) -> None:
         """Show what the decoder holds back for a character or a mark that never came."""
         stop = chat.stop_tokens(self._generator.context.model)[:1]
-        if self._decoder is None or not stop:
+        if self._decoder is None:
             return
-        event = self._decoder.feed(stop)
+        event = self._decoder.feed(stop) if stop else chat.Event.Done("")
         while not isinstance(event, chat.Event.Done):
-            self._show(event)
+            self._read(event)
             event = self._decoder.feed([])
         self._decoder = None
+        self._show(self._stops.finish())
 
-    def _show(self, event: chat.AnyEvent) -> None:
+    def _read(self, event: chat.AnyEvent) -> None:
         if isinstance(event, chat.Event.Delta):
-            self._text += event.text
-            if self._wishes.echo:
-                sys.stdout.write(event.text)
-                sys.stdout.flush()
+            self._show(self._stops.feed(event.text))
+
+    def _show(self, text: str) -> None:
+        self._text += text
+        if self._wishes.echo and text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
 class TextStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 __all__ = ["Kept", "Tally"]
@@ -28,12 +28,17 @@ class Kept:
 
 @dataclass(slots=True)
 class Tally:
-    """How many tokens there are, how many there may be, and which end the generation."""
+    """How many tokens there are, how many there may be, and which end the generation.
+
+    Attributes:
+        completes: says of each token that counts whether what is said with it ends the generation.
+    """
 
     max_tokens: int | None = None
     stop: set[int] = field(default_factory=set)
     num_generated: int = 0
     done: bool = False
+    completes: Callable[[int], bool] | None = None
 
     @property
     def num_remaining(self) -> int | None:
@@ -57,4 +62,5 @@ class Tally:
                 break
             kept.append(token)
             self.num_generated += 1
+            self.done = self.completes is not None and self.completes(token)
         return Kept(kept, stopped)

@@ -106,6 +106,7 @@ def options(max_tokens):
         sampler=Sampler.argmax().wit,
         max_tokens=max_tokens,
         stop=[],
+        stop_texts=[],
         logit_mask=None,
         speculate=False,
         seed=None,

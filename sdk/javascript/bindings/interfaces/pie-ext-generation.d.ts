@@ -46,6 +46,11 @@ declare module 'pie:ext/generation' {
      */
     stop: Uint32Array,
     /**
+     * Texts that end the generation once the visible text holds one of them; at most 64, each of 1 to 1024 characters.
+     * The visible text ends before it. The tokens that make it are part of the result. Guesses are not made beside it.
+     */
+    stopTexts: Array<string>,
+    /**
      * Tokens that may be drawn in every step.
      */
     logitMask?: Brle,
@@ -88,7 +93,7 @@ declare module 'pie:ext/generation' {
    *
    * ## `"stop"`
    *
-   * A stop token was drawn, or a matcher allowed nothing more.
+   * A stop token was drawn, a stop text is complete, or a matcher allowed nothing more.
    * ## `"length"`
    *
    * `max-tokens` are made. The last of them is not in the context: it is the input of the next pass.
@@ -125,7 +130,7 @@ declare module 'pie:ext/generation' {
     */
     get(): Progress | undefined;
     /**
-    * All visible text so far: the chat decoder's reading of the tokens.
+    * All visible text so far: the chat decoder's reading of the tokens, without what may still become a stop text.
     */
     text(): string;
     /**

@@ -12,6 +12,11 @@ declare module 'pie:ext/pages' {
    * shared with others too, and one for all that are discarded.
    */
   export function held(context: Context): number;
+  /**
+   * Tokens that passes and generations of this context were given and that were not computed, because their pages were
+   * known already. A fork begins with 0.
+   */
+  export function reused(context: Context): bigint;
   export type Error = import('pie:core/types').Error;
   export type Context = import('pie:core/context').Context;
 }

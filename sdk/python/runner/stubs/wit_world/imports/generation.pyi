@@ -21,6 +21,7 @@ class Options:
     sampler: inference.Sampler
     max_tokens: Optional[int]
     stop: List[int]
+    stop_texts: List[str]
     logit_mask: Optional[List[int]]
     speculate: bool
     seed: Optional[int]

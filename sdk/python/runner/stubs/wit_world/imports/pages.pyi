@@ -8,3 +8,6 @@ def discard(context: context.Context, first: int, count: int) -> None:
 
 def held(context: context.Context) -> int:
     ...
+
+def reused(context: context.Context) -> int:
+    ...
