@@ -89,7 +89,7 @@ async def everything_is_given_back(runtime: Runtime) -> None:
     Saved contexts are deleted first, for they hold pages rightly.
     """
     scheduler = runtime.model.scheduler
-    for name in scheduler.list_snapshots("local"):
+    for name in await scheduler.list_snapshots("local"):
         await scheduler.delete(user="local", name=name)
     async with asyncio.timeout(10):  # what was cancelled in mid-step comes back with the step
         while (

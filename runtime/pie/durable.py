@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["NEW", "make_folder", "replace_file", "replacing"]
+__all__ = ["NEW", "make_folder", "replace_file", "replacing", "sync_folder"]
 
 NEW = ".new-"
 """How the names of files begin that were being written when somebody was killed."""
@@ -33,7 +33,7 @@ def replacing(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -51,10 +51,10 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     if not folder.is_dir():
         make_folder(folder.parent, mode=mode)
         folder.mkdir(mode, exist_ok=True)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

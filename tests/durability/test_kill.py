@@ -17,7 +17,9 @@ from pie.engine.device_thread import DeviceThread
 from pie.engine.engine import Engine
 from pie.host.adapter_registry import AdapterRegistry
 from pie.host.adapter_store import AdapterStore, saved_adapters
-from pie.scheduler.snapshot_file import remove_leftovers, saved_contexts
+from pie.scheduler.snapshot_file import read_metadata, remove_leftovers
+from pie.scheduler.snapshot_index import SnapshotIndex
+from pie.scheduler.snapshot_table import SnapshotTable
 from pie.scheduler.weights import AdapterWeights
 from pie.testing import write_random_model
 
@@ -65,8 +67,13 @@ async def test_a_killed_process_has_kept_what_it_told_as_saved(kills: int, tmp_p
 
 async def check_contexts(device: DeviceThread, home: Path, last: dict[int, int]) -> None:
     directory = home / "snapshots"
-    listed = {saved.name: saved for saved in saved_contexts(directory)}
+    check_rows_before_mending(directory)
+    index = SnapshotIndex(directory)
+    listed = {saved.name: saved for saved in index.mend()}
     assert len(listed) == len(list(directory.rglob("*.safetensors")))  # none of them is damaged
+    assert sorted(SnapshotTable(directory).rows() or []) == sorted(index.mend())
+    for saved in listed.values():
+        assert (read_metadata(index.path_of(saved)) or {})["pie.digest"] == saved.digest
     assert {f"n{name}" for name in last} <= listed.keys()
     async with running(device, snapshot_dir=directory) as scheduler:
         for name in listed:
@@ -76,6 +83,15 @@ async def check_contexts(device: DeviceThread, home: Path, last: dict[int, int])
             may_be = [newest, newest + NAMES] if newest is not None else range(int(name[1:]), 10_000, NAMES)
             assert any(found == tokens_of(number) for number in may_be), (name, newest)
         scheduler.release_owner("o")
+
+
+def check_rows_before_mending(directory: Path) -> None:
+    """Each file has a row, and at most the one whose change was interrupted is of another file than its row says."""
+    rows = {row.file: row.digest for row in SnapshotTable(directory).rows() or []}
+    files = list(directory.glob("*/*.safetensors"))
+    found = {str(path.relative_to(directory)): (read_metadata(path) or {})["pie.digest"] for path in files}
+    assert found.keys() <= rows.keys()
+    assert sum(found.get(file) != digest for file, digest in rows.items()) <= 1
 
 
 async def check_adapters(device: DeviceThread, home: Path, told: list[str]) -> None:

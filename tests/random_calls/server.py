@@ -186,7 +186,7 @@ class Server:
         """End the process and the scheduler; whatever somebody still holds then is counted as leaked."""
         self._state.mailbox.close()
         self._scheduler.release_owner(OWNER)
-        for name in self._scheduler.list_snapshots("user"):
+        for name in self._loop.run_until_complete(self._scheduler.list_snapshots("user")):
             self._loop.run_until_complete(self._scheduler.delete(user="user", name=name))
         self.pause(20)
         self._scheduler.check()

@@ -28,7 +28,7 @@ async def test_a_saved_context_opens_in_a_later_process_and_goes_on(tmp_path: Pa
         whole = await decode(scheduler, context, [token], max_tokens=30)
     later = FakeDevice()
     async with running(later, snapshot_dir=tmp_path) as scheduler:
-        assert scheduler.list_snapshots("u") == ["n"]
+        assert await scheduler.list_snapshots("u") == ["n"]
         for _ in range(2):
             context = await scheduler.open(user="u", name="n", owner="b")
             assert scheduler.describe(context) == before
@@ -86,7 +86,7 @@ async def test_take_and_delete_leave_nothing(tmp_path: Path, *, on_disk: bool) -
         taken = await scheduler.take(user="u", name="one", owner="a")
         assert scheduler.describe(taken).num_tokens == 9
         await scheduler.delete(user="u", name="two")
-        assert scheduler.list_snapshots("u") == []
+        assert await scheduler.list_snapshots("u") == []
         for call in (scheduler.open(user="u", name="one", owner="a"), scheduler.delete(user="u", name="two")):
             with pytest.raises(ContextError, match="snapshot-not-found"):
                 await call
@@ -102,8 +102,8 @@ async def test_names_are_any_text_and_belong_to_their_user(tmp_path: Path) -> No
         await feed(scheduler, context, prompt(1, 5))
         for name in names:
             await scheduler.save(context, user="../u", name=name)
-        assert scheduler.list_snapshots("../u") == sorted(names)
-        assert scheduler.list_snapshots("v") == []
+        assert await scheduler.list_snapshots("../u") == sorted(names)
+        assert await scheduler.list_snapshots("v") == []
         with pytest.raises(ContextError, match="snapshot-not-found"):
             await scheduler.open(user="v", name="x", owner="a")
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
@@ -116,7 +116,7 @@ async def test_a_snapshot_gets_a_fresh_name() -> None:
         await feed(scheduler, context, prompt(1, 5))
         names = [await scheduler.snapshot(context, user="u") for _ in range(3)]
         assert len(set(names)) == 3
-        assert scheduler.list_snapshots("u") == sorted(names)
+        assert await scheduler.list_snapshots("u") == sorted(names)
 
 
 async def test_the_file_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_a_file_that_is_no_saved_context_is_refused(tmp_path: Path, conten
     async with running(snapshot_dir=tmp_path) as scheduler:
         with pytest.raises(ContextError, match="snapshot-unusable"):
             await scheduler.open(user="u", name="n", owner="a")
-        assert scheduler.list_snapshots("u") == []
+        assert await scheduler.list_snapshots("u") == []
 
 
 async def test_masks_are_part_of_what_is_saved(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pie.config import Settings
 from pie.errors import ContextError
 
 if TYPE_CHECKING:
-    from pie.scheduler.snapshot_file import SavedContext
+    from pie.scheduler.snapshot_index import SnapshotIndex
 
 __all__ = ["command"]
 
@@ -39,7 +39,8 @@ def list_snapshots(*, as_json: bool) -> None:
     """
     from pie.cli.listing import size, table, when
 
-    saved = _saved()
+    index = _index()
+    saved = index.mend()
     if as_json:
         rows = [
             {
@@ -49,6 +50,8 @@ def list_snapshots(*, as_json: bool) -> None:
                 "tokens": one.num_tokens,
                 "size_bytes": one.size_bytes,
                 "saved_at": when(one.saved_at),
+                "digest": one.digest,
+                "file": str(index.path_of(one)),
             }
             for one in saved
         ]
@@ -76,7 +79,8 @@ def remove(*, name: str, user: str) -> None:
     """
     from pie.cli.listing import nearest_name
 
-    saved = _saved()
+    index = _index()
+    saved = index.mend()
     found = next((one for one in saved if (one.user, one.name) == (user, name)), None)
     if found is None:
         raise ContextError(
@@ -84,11 +88,11 @@ def remove(*, name: str, user: str) -> None:
             f"user {user!r} has no saved context {name!r}",
             remedy=nearest_name(name, [one.name for one in saved if one.user == user], "pie snapshot list"),
         )
-    found.path.unlink(missing_ok=True)
+    index.remove(index.path_of(found))
     click.echo(f"Removed {name}.")
 
 
-def _saved() -> list[SavedContext]:
-    from pie.scheduler.snapshot_file import saved_contexts
+def _index() -> SnapshotIndex:
+    from pie.scheduler.snapshot_index import SnapshotIndex
 
-    return saved_contexts(Settings.from_environment(os.environ).home / "snapshots")
+    return SnapshotIndex(Settings.from_environment(os.environ).home / "snapshots")

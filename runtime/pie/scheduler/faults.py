@@ -212,8 +212,8 @@ def snapshot_exists(user: str, name: str) -> ContextError:
     )
 
 
-def snapshot_not_saved(name: str, error: OSError) -> ContextError:
-    """A context's file cannot be written."""
+def snapshot_not_saved(name: str, error: Exception) -> ContextError:
+    """A context's file, or its row in the index, cannot be written."""
     return ContextError(
         "snapshot-not-saved",
         f"the context could not be saved as {name!r}: {error}",

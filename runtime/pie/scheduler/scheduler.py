@@ -300,9 +300,9 @@ class Scheduler:
         await self._snapshots.delete(user=user, name=name)
         self._loop.wake()
 
-    def list_snapshots(self, user: str) -> list[str]:
+    async def list_snapshots(self, user: str) -> list[str]:
         """The names under which a user has saved contexts, in alphabetical order."""
-        return self._snapshots.names(user)
+        return await self._snapshots.names(user)
 
     # Passes ----------------------------------------------------------------------------------------------------------
 

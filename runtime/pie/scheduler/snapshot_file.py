@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,11 @@ from pie.scheduler.origins import RowOrigin
 from pie.scheduler.prefix import page_digest
 
 __all__ = [
-    "SavedContext",
     "decode_metadata",
     "encode_metadata",
     "model_of_other",
     "read_metadata",
     "remove_leftovers",
-    "saved_contexts",
     "snapshot_path",
     "user_directory",
 ]
@@ -38,35 +35,6 @@ __all__ = [
 _FORMAT = "pie-context/1"
 _MAX_HEADER_BYTES = 100 * 1024 * 1024
 _LEFTOVER_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class SavedContext:
-    """One saved context, as a listing shows it.
-
-    Attributes:
-        user: whose it is.
-        name: what its user calls it.
-        model: the model it is of.
-        num_tokens: tokens in it.
-        size_bytes: of its file.
-        saved_at: seconds since 1970.
-        path: its file.
-    """
-
-    user: str
-    name: str
-    model: str
-    num_tokens: int
-    size_bytes: int
-    saved_at: float
-    path: Path
-
-
-def saved_contexts(directory: Path) -> list[SavedContext]:
-    """All saved contexts by user and name, except damaged files."""
-    found = [_describe(path) for path in directory.glob("*/*.safetensors")]
-    return sorted((saved for saved in found if saved is not None), key=lambda saved: (saved.user, saved.name))
 
 
 def model_of_other(directory: Path, user: str, name: str, *, fingerprint: str) -> str | None:
@@ -159,17 +127,6 @@ def read_metadata(path: Path) -> dict[str, str] | None:
         return {}
     entries = header.get("__metadata__") if isinstance(header, dict) else None
     return entries if isinstance(entries, dict) else {}
-
-
-def _describe(path: Path) -> SavedContext | None:
-    metadata = read_metadata(path) or {}
-    try:
-        stat = path.stat()
-        tokens = len(json.loads(metadata["token_ids"]))
-        named = metadata["user"], metadata["name"], metadata["model"]
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):  # removed meanwhile, or damaged
-        return None
-    return SavedContext(*named, num_tokens=tokens, size_bytes=stat.st_size, saved_at=stat.st_mtime, path=path)
 
 
 def _lineage(metadata: Mapping[str, str], info: DeviceInfo, root: bytes) -> Context:

@@ -7,11 +7,15 @@ Without a directory there are only the copies in memory.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from pie.durable import make_folder
 from pie.forward import Device
 from pie.scheduler import faults
 from pie.scheduler.context import Context
@@ -23,12 +27,14 @@ from pie.scheduler.snapshot_file import (
     read_metadata,
     remove_leftovers,
     snapshot_path,
-    user_directory,
 )
+from pie.scheduler.snapshot_index import SnapshotIndex
 
 __all__ = ["SnapshotStore"]
 
 _Key = tuple[str, str]
+BEGUN = ".begun-"
+"""How the names of files begin that are written before they take their place."""
 
 
 class SnapshotStore:
@@ -51,22 +57,20 @@ class SnapshotStore:
         """
         self._device = device
         self._contexts = contexts
-        self._directory = directory
         self._reserve = reserve
         self._kept: dict[_Key, Context] = {}
-        if directory is not None:
-            remove_leftovers(directory)
+        self._index = SnapshotIndex(directory) if directory is not None else None
+        if self._index is not None:
+            remove_leftovers(self._index.folder)
+            with suppress(OSError):  # who uses a folder that cannot be read is told so
+                self._index.mend()
         self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
-    def names(self, user: str) -> list[str]:
+    async def names(self, user: str) -> list[str]:
         """What the user has saved of this model, in alphabetical order."""
         names = {name for owner, name in self._kept if owner == user}
-        if self._directory is not None:
-            for path in user_directory(self._directory, user).glob("*.safetensors"):
-                metadata = read_metadata(path)
-                is_ours = metadata and metadata.get("fingerprint") == self._device.info.fingerprint
-                if metadata and is_ours and metadata.get("user") == user and "name" in metadata:
-                    names.add(metadata["name"])
+        if self._index is not None:
+            names.update(await asyncio.to_thread(self._index.names, user, self._device.info.fingerprint))
         return sorted(names)
 
     async def save(self, frozen: Context, *, user: str, name: str, overwrite: bool) -> None:
@@ -80,12 +84,10 @@ class SnapshotStore:
             async with self._lock(key):
                 if not overwrite and await self._exists(key):
                     raise faults.snapshot_exists(user, name)
-                if self._directory is not None:
-                    await self._write(frozen, key, self._directory)
-                self._forget(key)
-                self._kept[key] = frozen
+                await _to_its_end(self._keep(frozen, key))
         except BaseException:
-            self._contexts.destroy(frozen)
+            if self._kept.get(key) is not frozen and self._contexts.find(frozen.id) is not None:
+                self._contexts.destroy(frozen)
             raise
 
     async def open(self, *, user: str, name: str, owner: str, salt: str) -> Context:
@@ -113,12 +115,12 @@ class SnapshotStore:
             if not await self._exists(key):
                 raise faults.snapshot_not_found(user, name)
             self._forget(key)
-            if self._directory is not None:
-                await asyncio.to_thread(self._path(self._directory, key).unlink, missing_ok=True)
+            if self._index is not None:
+                await _to_its_end(asyncio.to_thread(self._index.remove, self._path(self._index, key)))
 
     def shed(self) -> bool:
         """Give back the pages of every saved context that a file holds as well; whether any page came free by it."""
-        if self._directory is None:
+        if self._index is None:
             return False
         before = self._contexts.pool.num_available
         for context in self._kept.values():
@@ -129,22 +131,32 @@ class SnapshotStore:
     async def _exists(self, key: _Key) -> bool:
         if key in self._kept:
             return True
-        return self._directory is not None and await asyncio.to_thread(self._path(self._directory, key).exists)
+        return self._index is not None and await asyncio.to_thread(self._path(self._index, key).exists)
 
-    async def _write(self, frozen: Context, key: _Key, directory: Path) -> None:
-        user, name = key
+    async def _keep(self, frozen: Context, key: _Key) -> None:
+        if self._index is not None:
+            await self._write(frozen, key, self._index)
+        self._forget(key)
+        self._kept[key] = frozen
+
+    async def _write(self, frozen: Context, key: _Key, index: SnapshotIndex) -> None:
+        """Write a context beside its place, then its row, then give the file its place."""
+        (user, name), path = key, self._path(index, key)
         metadata = encode_metadata(frozen, self._device.info, user=user, name=name)
+        temporary = path.with_name(f"{BEGUN}{uuid.uuid4().hex}")
         try:
-            await asyncio.to_thread(user_directory(directory, user).mkdir, 0o700, parents=True, exist_ok=True)
-            path = self._path(directory, key)
-            await _to_its_end(self._device.save_pages(path, frozen.pages, metadata=metadata))
-        except OSError as error:
+            await asyncio.to_thread(make_folder, path.parent)
+            await self._device.save_pages(temporary, frozen.pages, metadata=metadata)
+            await asyncio.to_thread(index.put, temporary, path)
+        except (OSError, sqlite3.Error) as error:
             raise faults.snapshot_not_saved(name, error) from error
+        finally:
+            await asyncio.to_thread(temporary.unlink, missing_ok=True)
 
     async def _load(self, key: _Key, *, owner: str, salt: str) -> None:
         """Read a file into fresh pages and keep them."""
         user, name = key
-        path = self._path(self._directory, key) if self._directory is not None else None
+        path = self._path(self._index, key) if self._index is not None else None
         metadata = await asyncio.to_thread(read_metadata, path) if path is not None else None
         if path is None or metadata is None:
             await self._refuse_of_other(key)
@@ -168,15 +180,15 @@ class SnapshotStore:
 
     async def _refuse_of_other(self, key: _Key) -> None:
         """Raise ContextError(`snapshot-unusable`) if the name is that of another model's context."""
-        if self._directory is None:
+        if self._index is None:
             return
         info, (user, name) = self._device.info, key
-        other = await asyncio.to_thread(model_of_other, self._directory, user, name, fingerprint=info.fingerprint)
+        other = await asyncio.to_thread(model_of_other, self._index.folder, user, name, fingerprint=info.fingerprint)
         if other is not None:
             raise faults.snapshot_unusable(name, f"it was made by model {other!r}, this is {info.model!r}")
 
-    def _path(self, directory: Path, key: _Key) -> Path:
-        return snapshot_path(directory, *key, fingerprint=self._device.info.fingerprint)
+    def _path(self, index: SnapshotIndex, key: _Key) -> Path:
+        return snapshot_path(index.folder, *key, fingerprint=self._device.info.fingerprint)
 
     def _forget(self, key: _Key) -> None:
         context = self._kept.pop(key, None)
@@ -197,4 +209,6 @@ async def _to_its_end(write: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more
         raise
