@@ -125,12 +125,14 @@ async def test_the_file_of_another_model_is_refused_by_name(tmp_path: Path) -> N
         await feed(scheduler, context, prompt(1, 5))
         await scheduler.save(context, user="u", name="n")
     others = {
-        "it was made by model 'first', this is 'second'": make_info(model="second", fingerprint="beef"),
-        "its pages hold 4 tokens, this server's hold 8": make_info(page_size=8),
+        "with model 'second': it was made by model 'first'": make_info(model="second", fingerprint="beef"),
+        "with model 'first': its pages hold 4 tokens, this server's hold 8": make_info(model="first", page_size=8),
     }
     for cause, info in others.items():
         async with running(FakeDevice(info), snapshot_dir=tmp_path) as scheduler:
-            with pytest.raises(ContextError, match=f"snapshot-unusable: .*{cause}"):
+            with pytest.raises(
+                ContextError, match=f"snapshot-unusable: the saved context 'n' cannot be opened {cause}"
+            ):
                 await scheduler.open(user="u", name="n", owner="a")
             assert scheduler.ledger().held == 0
 
@@ -171,7 +173,7 @@ async def test_a_file_that_is_no_saved_context_is_refused(tmp_path: Path, conten
     path.parent.mkdir()
     path.write_bytes(content)
     async with running(snapshot_dir=tmp_path) as scheduler:
-        with pytest.raises(ContextError, match="snapshot-unusable"):
+        with pytest.raises(ContextError, match=r"snapshot-unusable: the saved context 'n' .* model 'fake'"):
             await scheduler.open(user="u", name="n", owner="a")
         assert await scheduler.list_snapshots("u") == []
 

@@ -221,11 +221,11 @@ def snapshot_not_saved(name: str, error: Exception) -> ContextError:
     )
 
 
-def snapshot_unusable(name: str, cause: str) -> ContextError:
-    """A saved context cannot be opened here."""
+def snapshot_unusable(name: str, model: str, cause: str) -> ContextError:
+    """A saved context cannot be opened with the model that is served."""
     return ContextError(
         "snapshot-unusable",
-        f"the saved context {name!r} cannot be opened: {cause}",
+        f"the saved context {name!r} cannot be opened with model {model!r}: {cause}",
         remedy="Open it with the model and page size it was saved with, or delete it and save again.",
     )
 

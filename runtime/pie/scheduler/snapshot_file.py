@@ -101,16 +101,17 @@ def decode_metadata(metadata: Mapping[str, str], info: DeviceInfo, *, name: str,
         ContextError: `snapshot-unusable` if the file is of another model, page size or format, or damaged.
     """
     if metadata.get("format") != _FORMAT:
-        raise faults.snapshot_unusable(name, f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
+        raise faults.snapshot_unusable(name, info.model, f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
     if metadata.get("fingerprint") != info.fingerprint:
-        raise faults.snapshot_unusable(name, f"it was made by model {metadata.get('model')!r}, this is {info.model!r}")
+        raise faults.snapshot_unusable(name, info.model, f"it was made by model {metadata.get('model')!r}")
     if metadata.get("page_size") != str(info.page_size):
         cause = f"its pages hold {metadata.get('page_size')} tokens, this server's hold {info.page_size}"
-        raise faults.snapshot_unusable(name, cause)
+        raise faults.snapshot_unusable(name, info.model, cause)
     try:
         return _lineage(metadata, info, root)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise faults.snapshot_unusable(name, f"its header is damaged: {type(error).__name__}: {error}") from error
+        cause = f"its header is damaged: {type(error).__name__}: {error}"
+        raise faults.snapshot_unusable(name, info.model, cause) from error
 
 
 def read_metadata(path: Path) -> dict[str, str] | None:

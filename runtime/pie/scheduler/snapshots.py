@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pie.durable import make_folder
+from pie.errors import ContextError
 from pie.forward import Device
 from pie.scheduler import faults
 from pie.scheduler.context import Context
@@ -166,7 +167,7 @@ class SnapshotStore:
         try:
             lineage = decode_metadata(metadata, self._device.info, name=name, root=context.root)
             await self._reserve(context, -(-lineage.num_tokens // context.page_size))
-            await self._device.load_pages(path, context.pages)
+            await self._fill(context, path, name)
             if self._contexts.find(context.id) is None:
                 raise faults.context_gone(context.id)
             context.copy_lineage_from(lineage)
@@ -178,6 +179,15 @@ class SnapshotStore:
             if self._contexts.find(context.id) is not None:
                 self._contexts.destroy(context)
 
+    async def _fill(self, context: Context, path: Path, name: str) -> None:
+        """Read a file into a context's pages; what does not fit is told by the names that its user knows."""
+        try:
+            await self._device.load_pages(path, context.pages)
+        except ContextError as error:
+            if error.code != "snapshot-unusable":
+                raise
+            raise faults.snapshot_unusable(name, self._device.info.model, error.cause) from error
+
     async def _refuse_of_other(self, key: _Key) -> None:
         """Raise ContextError(`snapshot-unusable`) if the name is that of another model's context."""
         if self._index is None:
@@ -185,7 +195,7 @@ class SnapshotStore:
         info, (user, name) = self._device.info, key
         other = await asyncio.to_thread(model_of_other, self._index.folder, user, name, fingerprint=info.fingerprint)
         if other is not None:
-            raise faults.snapshot_unusable(name, f"it was made by model {other!r}, this is {info.model!r}")
+            raise faults.snapshot_unusable(name, info.model, f"it was made by model {other!r}")
 
     def _path(self, index: SnapshotIndex, key: _Key) -> Path:
         return snapshot_path(index.folder, *key, fingerprint=self._device.info.fingerprint)
