@@ -8,7 +8,7 @@ A context knows no reference counts and no queues; `pie.scheduler.contexts` chan
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class ContextInfo:
     working_tokens: int
     num_tokens: int
     page_size: int
-    reused_tokens: int
+    reused_tokens: int = field(compare=False)  # how it came about is no part of what a context holds
 
 
 @dataclass(slots=True, eq=False)
