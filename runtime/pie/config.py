@@ -68,10 +68,12 @@ class Route:
     Attributes:
         path: such as /answers.
         program: its name, of which the newest version answers, or `name@version`.
+        surface: what is spoken at the path, such as `chat-completions`; None is whatever the program answers itself.
     """
 
     path: str
     program: str
+    surface: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

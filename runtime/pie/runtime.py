@@ -341,6 +341,7 @@ def _serve(device: DeviceThread, chosen: ModelSettings, settings: Settings) -> S
     return ServedModel(
         name=chosen.name or info.model,
         vocab_size=info.vocab_size,
+        context_length=info.max_positions,
         scheduler=scheduler,
         tokenizer=tokenizer,
         template=template,

@@ -78,6 +78,15 @@ def test_routes_are_those_of_the_file_and_of_flags(file: Path) -> None:
         check_routes((*routes, Route("/c", "three")))
 
 
+def test_a_route_may_have_a_surface(file: Path) -> None:
+    text = "[[route]]\npath = '/a'\nprogram = 'one'\nsurface = '{}'\n"
+    file.write_text(text.format("chat-completions"))
+    assert load_configuration(environ(file)).routes == (Route("/a", "one", "chat-completions"),)
+    file.write_text(text.format("chat"))
+    with pytest.raises(UsageError, match="'chat' is no surface"):
+        load_configuration(environ(file))
+
+
 def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("[server]\nport = 5\n")

@@ -90,6 +90,7 @@ class Server:
         served = ServedModel(
             name=info.model,
             vocab_size=info.vocab_size,
+            context_length=info.max_positions,
             scheduler=self._scheduler,
             tokenizer=texts.tokenizer,
             template=texts.template,

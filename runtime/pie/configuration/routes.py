@@ -19,12 +19,16 @@ PROGRAM = re.compile(r"[a-z][a-z0-9-]*(@[0-9A-Za-z.+-]+)?")
 TAKEN = frozenset({"healthz", "readyz", "metrics"})
 """What the server itself answers at."""
 
+SURFACES = ("chat-completions",)
+"""What programs that have a `main` can be served as."""
+
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One table of the file: the fields of `pie.config.Route`."""
 
     path: str
     program: str
+    surface: str | None = None
 
 
 def read_route(word: str) -> Route:
@@ -53,7 +57,7 @@ def convert_routes(content: Any, file: Path) -> tuple[Route, ...]:
         tables = msgspec.convert(content, list[_Table])
     except msgspec.ValidationError as error:
         raise _bad(f"{file}: {str(error).replace('`', '')}") from None
-    return check_routes(_checked(Route(table.path, table.program), str(file)) for table in tables)
+    return check_routes(_checked(Route(table.path, table.program, table.surface), str(file)) for table in tables)
 
 
 def check_routes(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -77,6 +81,8 @@ def _checked(route: Route, place: str) -> Route:
         raise _bad(f"{place}: the server itself answers at {route.path}")
     if not PROGRAM.fullmatch(route.program):
         raise _bad(f"{place}: {route.program!r} is no program")
+    if route.surface is not None and route.surface not in SURFACES:
+        raise _bad(f"{place}: {route.surface!r} is no surface, which is one of {', '.join(SURFACES)}")
     return route
 
 

@@ -22,6 +22,7 @@ class ServedModel:
     Attributes:
         name: what programs call it.
         vocab_size: number of logits per row; the tokenizer may know fewer tokens.
+        context_length: tokens that a context may have.
         scheduler: owner of the model's contexts and steps.
         tokenizer: text to token ids and back.
         template: how conversations are framed.
@@ -32,6 +33,7 @@ class ServedModel:
 
     name: str
     vocab_size: int
+    context_length: int
     scheduler: Scheduler
     tokenizer: Tokenizer
     template: ChatTemplate

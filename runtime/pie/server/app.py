@@ -1,4 +1,4 @@
-"""The one application on the one port: the WebSocket of clients at `/`, probes of operators, and programs at paths."""
+"""The one application on the one port: clients at `/`, probes of operators, programs at paths, surfaces."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pie.server.guard import Guard
 from pie.server.metrics import CONTENT_TYPE, Metrics
 from pie.server.routing import program_routes
 from pie.server.service import Service
+from pie.server.surfaces.routes import surface_routes
 
 __all__ = ["make_app"]
 
@@ -55,5 +56,6 @@ def make_app(service: Service) -> ASGIApp:
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         *program_routes(service),
+        *surface_routes(service),
     ]
     return Guard(Starlette(routes=routes), service.settings)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pie.errors import PieError, ProcessError
-from pie.host.mailbox import Mailbox
+from pie.host.mailbox import Listener, Mailbox
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.runtime import Client, Runtime
@@ -105,12 +105,13 @@ class ProcessTable:
         self._entries: dict[str, Entry] = {}
         self._ended: dict[str, Entry] = {}  # the oldest first
         self._unread: list[Entry] = []  # of those, the ones whose client has not been sent everything
+        self._answering: dict[str, tuple[str, Process]] = {}  # owner and process of HTTP requests
         self._watching: set[asyncio.Task[None]] = set()
 
     @property
     def num_running(self) -> int:
         """Processes that have not ended."""
-        return len(self._entries) - len(self._ended)
+        return len(self._entries) - len(self._ended) + len(self._answering)
 
     def check_room(self, user: str, num_launches: int, *, max_running: int, max_of_user: int) -> None:
         """Raise unless so many more processes of a user may run.
@@ -118,7 +119,7 @@ class ProcessTable:
         Raises:
             ProcessError: `too-many-processes`.
         """
-        of_user = sum(1 for _ in self.running(user))
+        of_user = len(self.running(user)) + sum(owner == user for owner, _ in self._answering.values())
         for running, limit, whose in ((self.num_running, max_running, "run"), (of_user, max_of_user, "of yours run")):
             if running + num_launches > limit:
                 raise ProcessError(
@@ -143,6 +144,18 @@ class ProcessTable:
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
         return process_id
+
+    def launch_for_request(self, program: LoadedProgram, input_json: str, *, owner: str, listener: Listener) -> Process:
+        """Start a process that answers an HTTP request: no client attaches to it, and nothing of it is kept."""
+        process_id = str(uuid.uuid4())
+        mailbox = Mailbox(listener)
+        mailbox.close()  # what the request has to say is the input
+        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, input_json)
+        self._answering[process_id] = owner, process
+        task = asyncio.get_running_loop().create_task(self._answered(process), name=f"watch {process_id}")
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+        return process
 
     async def outcome(self, process_id: str) -> str:
         """The JSON text that a process returns; raises its error."""
@@ -220,6 +233,8 @@ class ProcessTable:
         """End all processes."""
         for entry in self._entries.values():
             entry.process.terminate(reason)
+        for _, process in self._answering.values():
+            process.terminate(reason)
 
     def end(self, process_ids: Sequence[str]) -> None:
         """End those that still run, since nobody wants what they would return."""
@@ -256,6 +271,12 @@ class ProcessTable:
     def _read(self, entry: Entry, reader: Peer) -> None:
         entry.reader = reader
         reader.outbox.attach(entry.transcript)
+
+    async def _answered(self, process: Process) -> None:
+        outcome = asyncio.ensure_future(process.outcome())
+        await asyncio.wait([outcome])
+        outcome.exception()  # whoever sent the request is told of it
+        del self._answering[process.process_id]
 
     async def _watch(self, entry: Entry) -> None:
         outcome = "return"

@@ -1,0 +1,139 @@
+"""Chat completions: a conversation in, texts or calls of tools out.
+
+A server launches it for each request to `/v1/chat/completions`; docs/http.md tells what it is given and must return.
+"""
+
+import asyncio
+import json
+
+from inferlet import Adapter, Context, Error, GrammarConstraint, Model, Sampler, chat, json_schema, tools
+
+HELLO = [{"role": "user", "content": "What is the capital of Norway?"}]
+
+
+async def main(input):
+    model = Model.load(input["model"]) if "model" in input else Model.default()
+    n = input.get("n", 1)
+    with Context(model) as context:
+        fill(context, input.get("messages", HELLO), offered_tools(input))
+        if n > 1:
+            await context.flush()  # all choices share these pages
+        answers = await asyncio.gather(*(choose(context, input, index) for index in range(n)))
+    choices, prompt_tokens, completion_tokens = zip(*answers, strict=True)
+    usage = {"prompt_tokens": prompt_tokens[0], "completion_tokens": sum(completion_tokens)}
+    return {"choices": list(choices), "usage": usage}
+
+
+async def choose(context, input, index):
+    """One choice, and the tokens that went in and came out."""
+    model, offered = context.model, offered_tools(input)
+    with context.fork() as branch:
+        branch.cue()
+        prompt_tokens = branch.seq_len + len(branch.buffer())
+        limit = max(1, min(input.get("max_tokens", 1 << 31), input.get("context_length", 4096) - prompt_tokens))
+        generator = branch.generate(
+            sampler(input),
+            max_tokens=limit,
+            constrain=constraint(model, input),
+            adapter=adapter(model, input),
+            seed=seed(input, index),
+            auto_flush=False,
+            stop=chat.stop_tokens(model),
+        )
+        calls = []
+        if offered:
+            tokens = await generator.collect_tokens()
+            calls = (
+                read_calls(model, tokens) if input.get("parallel_tool_calls", True) else read_calls(model, tokens)[:1]
+            )
+            text = "" if calls else visible_text(model, tokens)
+        else:  # the host sends each piece itself: nothing here runs between two tokens
+            text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
+        is_cut = generator.tokens_generated >= limit and generator.can_continue()
+        reason = "tool_calls" if calls else "length" if is_cut else "stop"
+        choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
+        return choice, prompt_tokens, generator.tokens_generated
+
+
+def fill(context, messages, offered):
+    """Put the conversation into the context."""
+    model = context.model
+    if offered:
+        context.append(tools.equip_prefix(model, offered))
+    for message in messages:
+        match message["role"]:
+            case "system":
+                context.system(message["content"])
+            case "user":
+                context.user(message["content"])
+            case "tool":
+                context.append(tools.answer_prefix(model, message["name"], message["content"]))
+            case "assistant" if "tool_calls" in message:
+                calls = "\n".join(written(call) for call in message["tool_calls"])
+                context.cue().append_text(message["content"] + calls).seal()
+            case "assistant":
+                context.assistant(message["content"])
+
+
+def written(call):
+    """A call of an earlier turn, as Qwen and Hermes write it; no mark can hide in its words."""
+    words = json.dumps({"name": call["name"], "arguments": call["arguments"]}, ensure_ascii=False)
+    return "<tool_call>\n" + words.replace("<", "\\u003c") + "\n</tool_call>"
+
+
+def offered_tools(input):
+    """The tools that the model is told of."""
+    return [] if input.get("tool_choice") == "none" else input.get("tools", [])
+
+
+def constraint(model, input):
+    """What the answer must be: a call, or JSON; None if the model is free."""
+    choice, offered = input.get("tool_choice", "auto"), offered_tools(input)
+    if offered and choice != "auto":
+        wanted = [tool for tool in offered if choice == "required" or tool["name"] == choice["name"]]
+        matcher = tools.native_matcher(model, wanted)
+        if matcher is None:
+            raise Error("no-tool-format", "this model's calls cannot be forced")
+        return GrammarConstraint(matcher)
+    return json_schema(input["json_schema"]) if "json_schema" in input else None
+
+
+def read_calls(model, tokens):
+    """The calls in a turn; what is no call is text."""
+    try:
+        return [{"name": call.name, "arguments": call.args} for call in tools.parse(model, tokens)]
+    except Error as error:
+        if error.code != "malformed-call":
+            raise
+        return []
+
+
+def visible_text(model, tokens):
+    """The text of a turn without what the model thought."""
+    decoder = chat.Decoder(model, reasoning=False)
+    event = decoder.feed([*tokens, chat.stop_tokens(model)[0]])
+    while not isinstance(event, chat.Event.Done):
+        event = decoder.feed([])
+    return event.text
+
+
+def sampler(input):
+    temperature, p = input.get("temperature", 1.0), input.get("top_p", 1.0)
+    if "top_k" in input:
+        return Sampler.top_k_top_p(temperature, input["top_k"], p)
+    return Sampler.top_p(temperature, p)
+
+
+def seed(input, index):
+    """The seed of one choice, far from those of its neighbours; None if nothing needs to be repeatable."""
+    return (input["seed"] ^ index * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF if "seed" in input else None
+
+
+def adapter(model, input):
+    """The adapter that was asked for."""
+    if "adapter" not in input:
+        return None
+    found = Adapter.open(model, input["adapter"])
+    if found is None:
+        raise Error("adapter-not-found", f"there is no adapter {input['adapter']!r}")
+    return found

@@ -1,0 +1,37 @@
+"""Whose an HTTP request is: the user of its token."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from pie.errors import RequestError
+from pie.server.auth import Doorkeeper
+
+__all__ = ["owner_of"]
+
+LOCAL_USER = "local"
+"""Whose processes they are where nobody must prove who they are."""
+
+SCHEME = "bearer "
+
+
+def owner_of(doorkeeper: Doorkeeper, scope: Scope) -> str:
+    """The user of the request's token, which is taken out of its headers.
+
+    Raises:
+        RequestError: `token-needed`.
+    """
+    if not doorkeeper.needs_proof():
+        return LOCAL_USER
+    given = Headers(scope=scope).get("authorization", "")
+    user = doorkeeper.user_of(given[len(SCHEME) :].strip()) if given.lower().startswith(SCHEME) else None
+    if user is None:
+        raise RequestError(
+            "token-needed",
+            "the request shows no token that this server knows",
+            remedy="Send the header `Authorization: Bearer TOKEN`.",
+        )
+    # The token is for this server; a program has no use for it that its user would want.
+    scope["headers"] = [field for field in scope["headers"] if field[0].lower() != b"authorization"]
+    return user

@@ -1,0 +1,90 @@
+"""`POST /v1/chat/completions`: OpenAI's words for what a program answers."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pie.host.served_model import ServedModel
+from pie.server.surfaces.chat_request import ChatRequest
+from pie.server.surfaces.reading import read
+from pie.server.surfaces.vocabulary import Answer, Choice, ToolCall
+
+__all__ = ["ChatExchange"]
+
+
+class ChatExchange:
+    """One request, and the words of its answer; see `Exchange`."""
+
+    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+        """Read a body.
+
+        Raises:
+            Refusal: it is not well formed, or asks for what there is not.
+        """
+        request = read(body, ChatRequest)
+        self.given = request.normal(models)
+        self.is_stream = request.stream is True
+        self.num_choices = request.num_choices
+        self._includes_usage = request.includes_usage
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": request.model}
+        self._has_begun = False
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        """A chat completion."""
+        choices = [
+            {
+                "index": index,
+                "message": _message(choice),
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
+            for index, choice in enumerate(answer.choices)
+        ]
+        head = {**self._head, "object": "chat.completion", "system_fingerprint": None}
+        return {**head, "choices": choices, "usage": answer.usage.told()}
+
+    def piece(self, text: str) -> Iterator[dict[str, Any]]:
+        """A chunk of text, after one with the role."""
+        yield from self._begin()
+        yield self._chunk({"content": text})
+
+    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        """Chunks of the calls, and the ones that tell why and with what it ended."""
+        yield from self._begin()
+        choice = answer.choices[0]
+        for index, call in enumerate(choice.tool_calls):
+            told = _call(call)
+            function = {"name": call.name, "arguments": ""}
+            yield self._chunk({"tool_calls": [{"index": index, **told, "function": function}]})
+            yield self._chunk({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]})
+        yield self._chunk({}, finish_reason=choice.finish_reason)
+        if self._includes_usage:
+            yield {**self._chunk({}), "choices": [], "usage": answer.usage.told()}
+
+    def _begin(self) -> Iterator[dict[str, Any]]:
+        if not self._has_begun:
+            self._has_begun = True
+            yield self._chunk({"role": "assistant", "content": ""})
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        chunk = {**self._head, "object": "chat.completion.chunk", "system_fingerprint": None, "choices": [choice]}
+        return {**chunk, "usage": None} if self._includes_usage else chunk
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.tool_calls:
+        message |= {"content": choice.text or None, "tool_calls": [_call(call) for call in choice.tool_calls]}
+    return message
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {
+        "id": f"call_{uuid.uuid4().hex[:24]}",
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }

@@ -1,0 +1,55 @@
+"""`GET /v1/models`: what may stand in the field `model`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pie.errors import PieError
+from pie.host.served_model import ServedModel
+from pie.server.owner import owner_of
+from pie.server.service import Service
+from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
+
+__all__ = ["check_served", "model_routes"]
+
+
+def model_routes(service: Service) -> list[Route]:
+    """The routes of the list and of its entries."""
+    models = service.runtime.models
+    created_s = int(time.time())
+
+    def entry(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": created_s, "owned_by": "pie"}
+
+    async def listed(request: Request) -> Response:
+        try:
+            owner_of(service.doorkeeper, request.scope)
+            name = request.path_params.get("model")
+            if name is None:
+                return JSONResponse({"object": "list", "data": [entry(name) for name in models]})
+            check_served(name, models)
+            return JSONResponse(entry(name))
+        except PieError as error:
+            return JSONResponse(told(error), status_of(error), headers_of(error))
+
+    return [Route("/v1/models", listed), Route("/v1/models/{model:path}", listed)]
+
+
+def check_served(name: str, models: Mapping[str, ServedModel]) -> None:
+    """Raise unless there is a model of that name.
+
+    Raises:
+        Refusal: `model-not-served`.
+    """
+    if name not in models:
+        raise Refusal(
+            "model-not-served",
+            f"no model is called {name!r} here",
+            remedy="Take a name that GET /v1/models lists.",
+        ).at("model")

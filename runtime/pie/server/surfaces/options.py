@@ -1,0 +1,106 @@
+"""The fields that requests for text share: the model, how tokens are drawn, when the text ends, how it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from pie.host.served_model import ServedModel
+from pie.server.surfaces.models import check_served
+from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value, unsupported
+from pie.server.surfaces.vocabulary import Given
+
+__all__ = ["Options", "StreamOptions"]
+
+MAX_CHOICES = 128
+MAX_BIASES = 1024
+Repetition = Annotated[float, Meta(gt=0, le=2)]
+Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
+
+
+class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the answer is streamed."""
+
+    include_usage: bool | None = None
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The shared fields of a body. None is as good as absent."""
+
+    model: Word
+    max_tokens: Count | None = None
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
+    top_k: Count | None = None
+    seed: Seed | None = None
+    n: Choices | None = None
+    best_of: Choices | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    repetition_penalty: Repetition | None = None
+    logit_bias: Annotated[dict[str, Bias], Meta(max_length=MAX_BIASES)] | None = None
+    lora_adapter: Word | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    routing_key: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def num_choices(self) -> int:
+        """How many texts are asked for."""
+        return self.n or 1
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends with what it took."""
+        return self.stream_options is not None and self.stream_options.include_usage is True
+
+    def normal_options(self, models: Mapping[str, ServedModel]) -> Given:
+        """These fields in the input of the program, as far as they are there.
+
+        Raises:
+            Refusal: fields contradict each other, or ask for what there is not.
+        """
+        self._check(models)
+        chosen = {
+            "model": self.model,
+            "context_length": models[self.model].context_length,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "seed": self.seed,
+            "n": self.num_choices,
+            "stream": self.stream is True,
+            "adapter": self.lora_adapter,
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def _check(self, models: Mapping[str, ServedModel]) -> None:
+        check_served(self.model, models)
+        if self.stream and self.num_choices > 1:
+            raise bad_value("n", "n is more than 1 with stream")
+        if self.stream_options is not None and not self.stream:
+            raise bad_value("stream_options", "stream_options without stream")
+        self._check_support()
+
+    def _check_support(self) -> None:
+        """Refuse what is not there yet, unless it asks for what happens anyway."""
+        asked = {
+            "stop": self.stop,
+            "frequency_penalty": self.frequency_penalty,
+            "presence_penalty": self.presence_penalty,
+            "repetition_penalty": self.repetition_penalty != 1.0 and self.repetition_penalty,
+            "logit_bias": self.logit_bias,
+            "best_of": self.best_of != self.num_choices and self.best_of,
+        }
+        for name, value in asked.items():
+            if value:
+                raise unsupported(name)

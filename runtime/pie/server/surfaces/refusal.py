@@ -1,0 +1,114 @@
+"""Refusals of HTTP requests: what is wrong with one, and how errors are told in OpenAI's form."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pie.errors import PieError, RequestError
+
+__all__ = ["Refusal", "headers_of", "status_of", "told"]
+
+BAD_REQUEST = frozenset(
+    {
+        "adapter-not-found",
+        "bad-argument",
+        "bad-ebnf",
+        "bad-number",
+        "bad-regex",
+        "bad-request",
+        "bad-sampler",
+        "bad-schema",
+        "bad-tools",
+        "grammar-timeout",
+        "grammar-too-large",
+        "grammar-too-slow",
+        "no-tool-format",
+        "prompt-too-long",
+        "too-large",
+    }
+)
+"""Codes with which a program ends because of what it was asked."""
+
+STATUS = {
+    "token-needed": 401,
+    "model-not-served": 404,
+    "method-not-allowed": 405,
+    "body-too-slow": 408,
+    "body-too-large": 413,
+    "busy": 503,
+    "no-room": 503,
+    "out-of-pages": 503,
+    "program-not-found": 503,
+    "shutting-down": 503,
+    "too-many-processes": 503,
+}
+"""The status of other errors, by their code; 500 of any that is in neither table."""
+
+TYPES = {401: "authentication_error", 404: "not_found_error", 503: "service_unavailable"}
+WORDS = {
+    "model-not-served": "model_not_found",
+    "prompt-too-long": "context_exceeded",
+    "no-tool-format": "tool_calling_not_configured",
+    "adapter-not-found": "unknown_lora",
+    "busy": "RESOURCE_EXHAUSTED",
+    "no-room": "RESOURCE_EXHAUSTED",
+    "out-of-pages": "RESOURCE_EXHAUSTED",
+    "too-many-processes": "RESOURCE_EXHAUSTED",
+}
+"""What clients of this form know a code as, where that is another word."""
+
+RETRY_AFTER_S = "5"
+
+
+class Refusal(RequestError):
+    """A request that cannot be answered as it is.
+
+    Attributes:
+        param: the field that is at fault, such as `messages[0].role`; None where there is no one field.
+    """
+
+    param: str | None = None
+
+    def at(self, param: str) -> Self:
+        """The same refusal, which names a field."""
+        self.param = param
+        return self
+
+
+def status_of(error: PieError) -> int:
+    """The HTTP status that tells an error."""
+    if error.code in STATUS:
+        return STATUS[error.code]
+    return 400 if isinstance(error, Refusal) or error.code in BAD_REQUEST else 500
+
+
+def told(error: PieError) -> dict[str, Any]:
+    """The body that tells an error."""
+    status = status_of(error)
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    message = f"{error.cause}. {error.remedy}" if error.remedy else error.cause
+    return {
+        "error": {
+            "message": message,
+            "type": "context_length_exceeded" if error.code == "prompt-too-long" else kind,
+            "param": error.param if isinstance(error, Refusal) else None,
+            "code": _word(error),
+        }
+    }
+
+
+def headers_of(error: PieError) -> dict[str, str]:
+    """The headers that go with an error."""
+    match status_of(error):
+        case 503:
+            return {"retry-after": RETRY_AFTER_S, "x-sie-error-code": _word(error)}
+        case 401:
+            return {"www-authenticate": "Bearer"}
+        case 408 | 413:
+            return {"connection": "close"}  # the rest of the body is not read
+        case _:
+            return {}
+
+
+def _word(error: PieError) -> str:
+    return WORDS.get(error.code, error.code.replace("-", "_"))

@@ -1,0 +1,43 @@
+"""Where surfaces are: the built-in ones at their paths, and those of the operator's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.routing import Route
+
+import pie.config
+from pie.process.programs import LoadedProgram
+from pie.server.service import Service
+from pie.server.surfaces.chat import ChatExchange
+from pie.server.surfaces.models import model_routes
+from pie.server.surfaces.surface import Exchange, Surface
+
+__all__ = ["surface_route", "surface_routes"]
+
+PATHS = {"chat-completions": "/v1/chat/completions"}
+"""Each surface, which is also the name of the program that comes with the server, and its path."""
+
+
+def surface_routes(service: Service) -> list[Route]:
+    """The routes of all that is built in."""
+    return [Route(path, _ours(service, surface)) for surface, path in PATHS.items()] + model_routes(service)
+
+
+def surface_route(service: Service, route: pie.config.Route) -> Route:
+    """The route at which an installed program answers as a surface, each time in its newest version."""
+
+    async def find() -> LoadedProgram:
+        return (await service.programs.find(route.program))[1]
+
+    return Route(route.path, Surface(service, _reader(service, str(route.surface)), find))
+
+
+def _ours(service: Service, surface: str) -> Surface:
+    return Surface(service, _reader(service, surface), lambda: service.programs.ours(surface))
+
+
+def _reader(service: Service, surface: str) -> Callable[[bytes], Exchange]:
+    models = service.runtime.models
+    readers: dict[str, Callable[[bytes], Exchange]] = {"chat-completions": lambda body: ChatExchange(body, models)}
+    return readers[surface]

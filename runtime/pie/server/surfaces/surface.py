@@ -1,0 +1,192 @@
+"""One HTTP surface: reads a request, lets a program answer, and sends that as JSON or as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from pie.errors import PieError, ProcessError
+from pie.process.programs import LoadedProgram
+from pie.server.owner import owner_of
+from pie.server.service import Service
+from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
+from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
+from pie.server.surfaces.running import Run, running
+from pie.server.surfaces.vocabulary import Answer, Given
+
+__all__ = ["Bounds", "Exchange", "Surface"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a body may be, and how long it may take."""
+
+    max_body_bytes: int = 8 << 20
+    body_s: float = 30.0
+
+
+class Exchange(Protocol):
+    """One request as its surface reads it, and the words of the answer.
+
+    Attributes:
+        given: the input of the program.
+        is_stream: whether the answer is sent as events.
+        num_choices: how many texts are asked for.
+    """
+
+    given: Given
+    is_stream: bool
+    num_choices: int
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        """The answer in one piece."""
+        ...
+
+    def piece(self, text: str) -> Iterable[dict[str, Any]]:
+        """The events of more text of the one choice."""
+        ...
+
+    def end(self, answer: Answer) -> Iterable[dict[str, Any]]:
+        """The last events, after all text."""
+        ...
+
+
+class Surface:
+    """An ASGI application over one kind of request."""
+
+    def __init__(
+        self,
+        service: Service,
+        read: Callable[[bytes], Exchange],
+        find: Callable[[], Awaitable[LoadedProgram]],
+        *,
+        bounds: Bounds = Bounds(),
+    ) -> None:
+        """Answer what `read` understands by the program that `find` gives."""
+        self._service = service
+        self._read = read
+        self._find = find
+        self._bounds = bounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; if its client leaves, the program ends."""
+        sender = _Sender(send)
+        try:
+            await self._serve(scope, receive, sender)
+        except ClientLeft:
+            return
+        except PieError as error:
+            log.info("a request was not answered", extra={"facts": {"code": error.code, "path": scope["path"]}})
+            await sender.refuse(error)
+        except Exception:  # a defect of ours: whoever waits must learn that nothing more comes
+            log.exception("a request failed")
+            await sender.refuse(_server_failed())
+
+    async def _serve(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
+        if scope["method"] != "POST":
+            raise Refusal("method-not-allowed", f"{scope['method']} is not answered here", remedy="Send a POST.")
+        owner = owner_of(self._service.doorkeeper, scope)
+        self._service.check_open()
+        bounds = self._bounds
+        body = await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
+        exchange = self._read(body)
+        leaving = asyncio.ensure_future(client_leaves(receive))
+        answering = asyncio.ensure_future(self._answer(exchange, owner, sender))
+        try:
+            await asyncio.wait([leaving, answering], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            is_answered = answering.done()
+            leaving.cancel()
+            answering.cancel()  # which ends the process that still runs
+            await asyncio.wait([leaving, answering])
+        if is_answered:
+            answering.result()
+
+    async def _answer(self, exchange: Exchange, owner: str, sender: _Sender) -> None:
+        program = await self._find()
+        async with running(self._service, program, exchange.given, owner=owner) as run:
+            if exchange.is_stream:
+                await _stream(exchange, run, sender)
+            else:
+                await sender.whole(exchange.whole(await run.answer(num_choices=exchange.num_choices)))
+
+
+async def _stream(exchange: Exchange, run: Run, sender: _Sender) -> None:
+    """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
+    said = ""
+    while piece := await run.text():
+        said += piece
+        for event in exchange.piece(piece):
+            await sender.event(event)
+    answer = await run.answer(num_choices=1)
+    text = answer.choices[0].text
+    if rest := text.removeprefix(said) if text.startswith(said) else "":
+        for event in exchange.piece(rest):
+            await sender.event(event)
+    for event in exchange.end(answer):
+        await sender.event(event)
+    await sender.done()
+
+
+class _Sender:
+    """The response, begun with the first thing that is sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def whole(self, content: dict[str, Any]) -> None:
+        await self._all(content, 200, [])
+
+    async def event(self, content: dict[str, Any]) -> None:
+        await self._part(b"data: " + _encode(content) + b"\n\n")
+
+    async def done(self) -> None:
+        await self._part(b"data: [DONE]\n\n")
+        await self.end()
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def refuse(self, error: PieError) -> None:
+        if self.has_begun:
+            await self.event(told(error))
+            await self.end()
+        else:
+            fields = [(name.encode(), value.encode()) for name, value in headers_of(error).items()]
+            await self._all(told(error), status_of(error), fields)
+
+    async def _all(self, content: dict[str, Any], status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        body = _encode(content)
+        own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._begin([*own, *headers], status=status)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _part(self, data: bytes) -> None:
+        if not self.has_begun:
+            await self._begin([(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _begin(self, headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _server_failed() -> ProcessError:
+    return ProcessError(
+        "server-failed",
+        "the server met an error of its own in this request",
+        remedy="Report it with the log of the server.",
+    )
+
+
+def _encode(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -1,0 +1,162 @@
+"""`/v1/chat/completions`: texts, streams, several choices, formats, tools."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.server.surfaces.client import CHAT, chat_body, events, joined, post
+
+from pie.server.server import Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "get_weather", "description": "Get the weather", "parameters": CITY},
+}
+CLOCK = {"type": "function", "function": {"name": "get_time"}}
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def model(server: Server) -> str:
+    return server.service.runtime.model.name
+
+
+async def test_a_question_is_answered(server: Server, model: str) -> None:
+    reply = await post(server, CHAT, chat_body(model, temperature=0))
+    assert reply.status == 200
+    body = reply.body
+    assert (body["object"], body["model"]) == ("chat.completion", model)
+    assert body["id"].startswith("chatcmpl-")
+    (choice,) = body["choices"]
+    assert choice["message"]["role"] == "assistant"
+    assert "Oslo" in choice["message"]["content"]
+    assert choice["finish_reason"] == "stop"
+    usage = body["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 0 < usage["completion_tokens"] < 60
+
+
+async def test_what_is_streamed_is_the_text_that_is_not(server: Server, model: str) -> None:
+    body = chat_body(model, "Tell me a short story.", seed=7, temperature=1.2)
+    whole = (await post(server, CHAT, body)).body
+    chunks = await events(server, CHAT, {**body, "stream_options": {"include_usage": True}})
+    assert joined(chunks) == whole["choices"][0]["message"]["content"]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == whole["usage"]
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    roles = [chunk["choices"][0]["delta"].get("role") for chunk in chunks[:-1]]
+    assert roles == ["assistant"] + [None] * (len(roles) - 1)
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]]
+    assert reasons == [None] * (len(reasons) - 1) + [whole["choices"][0]["finish_reason"]]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert len(chunks) > 5
+
+
+async def test_the_same_seed_gives_the_same_text_and_others_do_not(server: Server, model: str) -> None:
+    async def texts(seed: int, n: int = 1) -> list[str]:
+        reply = await post(server, CHAT, chat_body(model, "Tell me a short story.", seed=seed, n=n))
+        return [choice["message"]["content"] for choice in reply.body["choices"]]
+
+    three = await texts(5, 3)
+    assert await texts(5, 3) == three
+    assert (await texts(5))[0] == three[0]
+    assert len({*three, *await texts(6)}) == 4
+
+
+async def test_an_answer_that_is_cut_says_so(server: Server, model: str) -> None:
+    body = chat_body(model, "Tell me a short story.", temperature=0)
+    reply = await post(server, CHAT, {**body, "max_completion_tokens": 3})  # which wins over max_tokens
+    assert reply.body["choices"][0]["finish_reason"] == "length"
+    assert reply.body["usage"]["completion_tokens"] == 3
+
+
+async def test_roles_parts_and_labels_are_understood(server: Server, model: str) -> None:
+    messages = [
+        {"role": "developer", "content": "Answer in one sentence."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "My name is "}, {"type": "input_text", "text": "Wilma."}],
+        },
+        {"role": "assistant", "content": "Hello, Wilma!", "refusal": None},
+        {"role": "user", "content": "What is my name?", "name": "wilma"},
+    ]
+    body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": 40, "top_k": 5, "top_p": 0.5}
+    labels = {"user": "u", "safety_identifier": "s", "routing_key": "r", "prompt_cache_key": "p"}
+    neutral = {"frequency_penalty": 0, "presence_penalty": 0.0, "repetition_penalty": 1, "logit_bias": {}, "n": 1}
+    reply = await post(server, CHAT, {**body, **labels, **neutral, "logprobs": False, "stop": None, "best_of": 1})
+    assert reply.status == 200, reply.content
+    plain = [
+        {"role": "system", "content": "Answer in one sentence."},
+        {"role": "user", "content": "My name is Wilma."},
+        {"role": "assistant", "content": "Hello, Wilma!"},
+        {"role": "user", "content": "What is my name?"},
+    ]
+    other = await post(server, CHAT, {**body, "messages": plain})
+    assert (reply.body["choices"], reply.body["usage"]) == (other.body["choices"], other.body["usage"])
+
+
+@pytest.mark.parametrize(
+    "form", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}]
+)
+async def test_a_format_holds(server: Server, model: str, form: dict[str, Any]) -> None:
+    text = "Extract JSON with the keys name, age: Nora is 29 years old."
+    reply = await post(server, CHAT, chat_body(model, text, response_format=form, temperature=0))
+    value = json.loads(reply.body["choices"][0]["message"]["content"])
+    assert isinstance(value, dict)
+    if "json_schema" in form:
+        assert value == {"name": "Nora", "age": 29}
+
+
+async def test_a_tool_is_called_and_its_result_is_answered(server: Server, model: str) -> None:
+    question = {"role": "user", "content": "What is the weather in Lima?"}
+    body = {"model": model, "messages": [question], "tools": [WEATHER], "temperature": 0, "max_tokens": 80}
+    reply = await post(server, CHAT, body)
+    (choice,) = reply.body["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    message = choice["message"]
+    (call,) = message["tool_calls"]
+    assert message["content"] is None
+    assert (call["type"], call["function"]["name"]) == ("function", "get_weather")
+    assert json.loads(call["function"]["arguments"]) == {"city": "Lima"}
+    result = {"role": "tool", "tool_call_id": call["id"], "content": '{"temperature": 21, "sky": "sunny"}'}
+    reply = await post(server, CHAT, {**body, "messages": [question, message, result]})
+    (choice,) = reply.body["choices"]
+    assert choice["finish_reason"] == "stop"
+    assert "21" in choice["message"]["content"]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+async def test_a_call_can_be_forced(server: Server, model: str, choice: Any) -> None:
+    body = chat_body(model, "Tell me a short story.", tools=[CLOCK, WEATHER], tool_choice=choice, temperature=0)
+    (answer,) = (await post(server, CHAT, body)).body["choices"]
+    assert answer["finish_reason"] == "tool_calls"
+    (call,) = answer["message"]["tool_calls"]
+    assert isinstance(json.loads(call["function"]["arguments"]), dict)
+    assert call["function"]["name"] == "get_weather"
+    chunks = await events(server, CHAT, body)
+    deltas = [one for chunk in chunks for one in chunk["choices"][0]["delta"].get("tool_calls", [])]
+    assert [one["index"] for one in deltas] == [0] * len(deltas)
+    assert [one["function"].get("name") for one in deltas] == [call["function"]["name"], None]
+    assert "".join(one["function"]["arguments"] for one in deltas) == call["function"]["arguments"]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_tools_that_must_not_be_called_are_not(server: Server, model: str) -> None:
+    body = chat_body(model, "What is the weather in Lima?", tools=[WEATHER], tool_choice="none", temperature=0)
+    (answer,) = (await post(server, CHAT, body)).body["choices"]
+    assert "tool_calls" not in answer["message"]
+    body |= {"tool_choice": "auto", "messages": [{"role": "user", "content": "What is the capital of Norway?"}]}
+    assert (
+        joined(await events(server, CHAT, body))
+        == ((await post(server, CHAT, body)).body["choices"][0]["message"]["content"])
+    )
