@@ -8,7 +8,7 @@ import json
 
 from inferlet import Adapter, Context, Error, GrammarConstraint, Model, Sampler, chat, json_schema, tools
 
-HELLO = [{"role": "user", "content": "What is the capital of Norway?"}]
+HELLO = [{"role": "user", "content": "Hello! Who are you?"}]
 
 
 async def main(input):
@@ -19,14 +19,18 @@ async def main(input):
         if n > 1:
             await context.flush()  # all choices share these pages
         answers = await asyncio.gather(*(choose(context, input, index) for index in range(n)))
-    choices, prompt_tokens, completion_tokens = zip(*answers, strict=True)
-    usage = {"prompt_tokens": prompt_tokens[0], "completion_tokens": sum(completion_tokens)}
+        choices, counts = zip(*answers, strict=True)
+        usage = {
+            "prompt_tokens": counts[0]["prompt"],
+            "cached_tokens": max(context.reused_tokens, counts[0]["reused"]),
+            "completion_tokens": sum(count["completion"] for count in counts),
+        }
     return {"choices": list(choices), "usage": usage}
 
 
 async def choose(context, input, index):
-    """One choice, and the tokens that went in and came out."""
-    model, offered = context.model, offered_tools(input)
+    """One choice, and how many tokens it took."""
+    model, offered, stop = context.model, offered_tools(input), input.get("stop", [])
     with context.fork() as branch:
         branch.cue()
         prompt_tokens = branch.seq_len + len(branch.buffer())
@@ -34,6 +38,7 @@ async def choose(context, input, index):
         generator = branch.generate(
             sampler(input),
             max_tokens=limit,
+            stop_texts=stop,
             constrain=constraint(model, input),
             adapter=adapter(model, input),
             seed=seed(input, index),
@@ -46,13 +51,14 @@ async def choose(context, input, index):
             calls = (
                 read_calls(model, tokens) if input.get("parallel_tool_calls", True) else read_calls(model, tokens)[:1]
             )
-            text = "" if calls else visible_text(model, tokens)
+            text = "" if calls else visible_text(model, tokens, stop)
         else:  # the host sends each piece itself: nothing here runs between two tokens
             text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
         is_cut = generator.tokens_generated >= limit and generator.can_continue()
         reason = "tool_calls" if calls else "length" if is_cut else "stop"
         choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
-        return choice, prompt_tokens, generator.tokens_generated
+        counts = {"prompt": prompt_tokens, "completion": generator.tokens_generated, "reused": branch.reused_tokens}
+        return choice, counts
 
 
 def fill(context, messages, offered):
@@ -108,13 +114,14 @@ def read_calls(model, tokens):
         return []
 
 
-def visible_text(model, tokens):
-    """The text of a turn without what the model thought."""
+def visible_text(model, tokens, stop):
+    """The text of a turn up to the first stop text, without what the model thought."""
     decoder = chat.Decoder(model, reasoning=False)
     event = decoder.feed([*tokens, chat.stop_tokens(model)[0]])
     while not isinstance(event, chat.Event.Done):
         event = decoder.feed([])
-    return event.text
+    ends = [event.text.find(text) for text in stop if text in event.text]
+    return event.text[: min(ends)] if ends else event.text
 
 
 def sampler(input):

@@ -12,9 +12,10 @@ import httpcore2
 
 from pie.server.server import Server
 
-__all__ = ["CHAT", "Reply", "chat_body", "events", "joined", "opened", "post"]
+__all__ = ["CHAT", "COMPLETIONS", "Reply", "chat_body", "events", "joined", "opened", "post"]
 
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 
 
 @dataclass(frozen=True, slots=True)

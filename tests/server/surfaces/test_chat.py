@@ -52,6 +52,8 @@ async def test_what_is_streamed_is_the_text_that_is_not(server: Server, model: s
     chunks = await events(server, CHAT, {**body, "stream_options": {"include_usage": True}})
     assert joined(chunks) == whole["choices"][0]["message"]["content"]
     assert chunks[-1]["choices"] == []
+    for usage in (chunks[-1]["usage"], whole["usage"]):
+        assert usage.pop("prompt_tokens_details")["cached_tokens"] >= 0
     assert chunks[-1]["usage"] == whole["usage"]
     assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     roles = [chunk["choices"][0]["delta"].get("role") for chunk in chunks[:-1]]
@@ -80,6 +82,23 @@ async def test_an_answer_that_is_cut_says_so(server: Server, model: str) -> None
     assert reply.body["usage"]["completion_tokens"] == 3
 
 
+@pytest.mark.parametrize("tools", [[], [CLOCK]])
+async def test_a_stop_text_ends_the_answer_before_it(server: Server, model: str, tools: list[Any]) -> None:
+    body = chat_body(model, "What is the capital of Norway?", temperature=0, tools=tools)
+    text = (await post(server, CHAT, body)).body["choices"][0]["message"]["content"]
+    stop = text[8:12]
+    (choice,) = (await post(server, CHAT, {**body, "stop": [stop, "never there"]})).body["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (text[: text.index(stop)], "stop")
+    assert joined(await events(server, CHAT, {**body, "stop": stop})) == choice["message"]["content"]
+
+
+async def test_a_conversation_that_comes_again_is_not_computed_again(server: Server, model: str) -> None:
+    body = chat_body(model, "Tell me of " + "one bear and " * 30, max_tokens=1)
+    await post(server, CHAT, body)
+    usage = (await post(server, CHAT, {**body, "n": 2})).body["usage"]
+    assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
+
+
 async def test_roles_parts_and_labels_are_understood(server: Server, model: str) -> None:
     messages = [
         {"role": "developer", "content": "Answer in one sentence."},
@@ -102,7 +121,8 @@ async def test_roles_parts_and_labels_are_understood(server: Server, model: str)
         {"role": "user", "content": "What is my name?"},
     ]
     other = await post(server, CHAT, {**body, "messages": plain})
-    assert (reply.body["choices"], reply.body["usage"]) == (other.body["choices"], other.body["usage"])
+    assert reply.body["choices"] == other.body["choices"]
+    assert reply.body["usage"]["prompt_tokens"] == other.body["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def model(server: Server) -> str:
     ("fields", "code", "param"),
     [
         ({"audio": {}}, "unsupported_field", "audio"),
-        ({"stop": ["a"]}, "unsupported_field", "stop"),
+        ({"stop": [""]}, "bad_value", "stop[0]"),
+        ({"stop": ["a"] * 65}, "bad_value", "stop"),
         ({"logprobs": True}, "unsupported_field", "logprobs"),
         ({"top_logprobs": 2}, "unsupported_field", "top_logprobs"),
         ({"presence_penalty": 1}, "unsupported_field", "presence_penalty"),

@@ -19,6 +19,7 @@ MAX_CHOICES = 128
 MAX_BIASES = 1024
 Repetition = Annotated[float, Meta(gt=0, le=2)]
 Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
+StopText = Annotated[str, Meta(min_length=1, max_length=1024)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 
 
@@ -39,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     seed: Seed | None = None
     n: Choices | None = None
     best_of: Choices | None = None
-    stop: str | list[str] | None = None
+    stop: StopText | Annotated[list[StopText], Meta(max_length=64)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     frequency_penalty: Penalty | None = None
@@ -79,6 +80,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "seed": self.seed,
             "n": self.num_choices,
             "stream": self.stream is True,
+            "stop": [self.stop] if isinstance(self.stop, str) else self.stop,
             "adapter": self.lora_adapter,
         }
         return {name: value for name, value in chosen.items() if value is not None}
@@ -94,12 +96,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def _check_support(self) -> None:
         """Refuse what is not there yet, unless it asks for what happens anyway."""
         asked = {
-            "stop": self.stop,
             "frequency_penalty": self.frequency_penalty,
             "presence_penalty": self.presence_penalty,
             "repetition_penalty": self.repetition_penalty != 1.0 and self.repetition_penalty,
             "logit_bias": self.logit_bias,
-            "best_of": self.best_of != self.num_choices and self.best_of,
         }
         for name, value in asked.items():
             if value:

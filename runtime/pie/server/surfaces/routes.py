@@ -10,12 +10,13 @@ import pie.config
 from pie.process.programs import LoadedProgram
 from pie.server.service import Service
 from pie.server.surfaces.chat import ChatExchange
+from pie.server.surfaces.completions import CompletionExchange
 from pie.server.surfaces.models import model_routes
 from pie.server.surfaces.surface import Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
 
-PATHS = {"chat-completions": "/v1/chat/completions"}
+PATHS = {"chat-completions": "/v1/chat/completions", "completions": "/v1/completions"}
 """Each surface, which is also the name of the program that comes with the server, and its path."""
 
 
@@ -39,5 +40,8 @@ def _ours(service: Service, surface: str) -> Surface:
 
 def _reader(service: Service, surface: str) -> Callable[[bytes], Exchange]:
     models = service.runtime.models
-    readers: dict[str, Callable[[bytes], Exchange]] = {"chat-completions": lambda body: ChatExchange(body, models)}
+    readers: dict[str, Callable[[bytes], Exchange]] = {
+        "chat-completions": lambda body: ChatExchange(body, models),
+        "completions": lambda body: CompletionExchange(body, models),
+    }
     return readers[surface]

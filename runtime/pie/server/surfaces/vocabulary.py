@@ -43,17 +43,25 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens that went in and came out, over all choices; the prompt counts once."""
+    """Tokens that went in and came out, over all choices; a prompt counts once.
+
+    Attributes:
+        prompt_tokens: of all prompts.
+        completion_tokens: of all that was generated.
+        cached_tokens: of the prompts, which were known already and not computed.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
-    def told(self) -> dict[str, int]:
+    def told(self) -> dict[str, Any]:
         """As OpenAI's form has it."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
 

@@ -1,0 +1,112 @@
+"""`POST /v1/completions`: the fields of a request, and OpenAI's words for what a program answers."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from pie.host.served_model import ServedModel
+from pie.server.surfaces.options import MAX_CHOICES, Options
+from pie.server.surfaces.reading import bad_value, read, unsupported
+from pie.server.surfaces.vocabulary import Answer, Given
+
+__all__ = ["CompletionExchange", "CompletionRequest"]
+
+Prompt = Annotated[str, Meta(min_length=1)]
+
+
+class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body; what other surfaces have too is in `Options`."""
+
+    prompt: Prompt | Annotated[list[Prompt], Meta(min_length=1, max_length=MAX_CHOICES)]
+    echo: bool | None = None
+    logprobs: int | None = None
+    suffix: str | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """The texts to continue."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+    @property
+    def num_all_choices(self) -> int:
+        """Over all prompts."""
+        return len(self.prompts) * self.num_choices
+
+    def normal(self, models: Mapping[str, ServedModel]) -> Given:
+        """The input of the program.
+
+        Raises:
+            Refusal: fields contradict each other, or ask for what there is not.
+        """
+        given = self.normal_options(models)
+        if self.suffix is not None:
+            raise unsupported("suffix")
+        if self.logprobs is not None:
+            raise unsupported("logprobs")
+        self._check_counts()
+        return {**given, "prompts": self.prompts, "best_of": self._num_candidates, "echo": self.echo is True}
+
+    @property
+    def _num_candidates(self) -> int:
+        return self.num_choices if self.best_of is None else self.best_of
+
+    def _check_counts(self) -> None:
+        if self._num_candidates < self.num_choices:
+            raise bad_value("best_of", "best_of is less than n")
+        if self.stream and self._num_candidates > 1:
+            raise bad_value("best_of", "best_of is more than 1 with stream")
+        if self.stream and len(self.prompts) > 1:
+            raise bad_value("prompt", "there are several prompts with stream")
+        if len(self.prompts) * self._num_candidates > MAX_CHOICES:
+            raise bad_value("prompt", f"the prompts ask for more than {MAX_CHOICES} texts together")
+
+
+class CompletionExchange:
+    """One request, and the words of its answer; see `Exchange`."""
+
+    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+        """Read a body.
+
+        Raises:
+            Refusal: it is not well formed, or asks for what there is not.
+        """
+        request = read(body, CompletionRequest)
+        self.given = request.normal(models)
+        self.is_stream = request.stream is True
+        self.num_choices = request.num_all_choices
+        self._includes_usage = request.includes_usage
+        self._head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": request.model,
+            "system_fingerprint": None,
+        }
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        """A text completion."""
+        choices = [_choice(index, choice.text, choice.finish_reason) for index, choice in enumerate(answer.choices)]
+        return {**self._head, "choices": choices, "usage": answer.usage.told()}
+
+    def piece(self, text: str) -> Iterator[dict[str, Any]]:
+        """A chunk of text."""
+        yield self._chunk([_choice(0, text, None)])
+
+    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        """The chunks that tell why and with what it ended."""
+        yield self._chunk([_choice(0, "", answer.choices[0].finish_reason)])
+        if self._includes_usage:
+            yield {**self._head, "choices": [], "usage": answer.usage.told()}
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        chunk = {**self._head, "choices": choices}
+        return {**chunk, "usage": None} if self._includes_usage else chunk
+
+
+def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
