@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cli.shell import LONG_S, Pie, Shell, read_until, wait_for
+from tests.cli.shell import LONG_S, Left, Pie, Shell, read_until, wait_for
 from tests.cli.test_serve import ready
 from tests.server.keys import KEYS, public_text
 from tests.server.running import TALKER
@@ -199,10 +201,98 @@ def test_a_running_server_lets_in_who_is_added_and_no_more_who_is_removed(
     assert pie("ps", "--user", "carol", "--key", "key").err.startswith("error[not-let-in]: ")
 
 
+def test_logs_and_texts_leave_the_process_to_whoever_attaches(
+    url: str, shell: Shell, pie: Pie, talker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_id = launch(pie, talker, {"say": ["before"], "hear": 2, "files": 1, "print": "printed", "value": {"a": 1}})
+    wait_for(lambda: pie("logs", process_id[:6]).out == "before\n")
+    assert pie("logs", process_id, "--json").out == '{"event": "message", "value": "before"}\n'
+    (tmp_path / "file").write_bytes(bytes(5))
+    with replace(shell, environment=dict(os.environ)).start("logs", "-f", process_id) as following:
+        read_until(following, b"before\n")
+        assert pie("send", process_id[:6], "go", "on") == Left(0, "", "")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines\n")))
+        assert pie("send", process_id, "-").code == 0
+        monkeypatch.setattr(sys, "stdin", None)
+        assert pie("send", process_id, "--file", "file").code == 0
+        out, err = following.communicate(timeout=LONG_S)
+    rest = 'heard go on\nheard two\nlines\n[file of 6 bytes]\nprinted\n{\n  "a": 1\n}\n'
+    assert (following.returncode, out.decode(), err) == (0, rest, b"")
+    assert pie("logs", process_id[:13]).out == "before\n" + rest
+    assert pie("attach", process_id).out == "before\n" + rest
+    assert pie("ps", "--all").out.splitlines()[1].split()[:2] == ["ended", process_id[:8]]
+    assert pie("send", process_id, "x").err == "error[process-ended]: the process has ended. Launch it again.\n"
+
+
+def test_the_log_of_a_process_that_failed_tells_its_error(url: str, pie: Pie, talker: str) -> None:
+    process_id = launch(pie, talker, {"fail": "not today"})
+    wait_for(lambda: json.loads(pie("ps", "--json").out) == [])
+    left = pie("logs", process_id)
+    assert (left.code, left.out) == (0, "")
+    assert "not today" in left.err
+    [line] = pie("logs", process_id, "--json").out.splitlines()
+    assert json.loads(line)["event"] == "error"
+    assert "not today" in json.loads(line)["cause"]
+
+
+def test_ctrl_c_ends_logs_and_a_reader_may_leave(url: str, shell: Shell, pie: Pie, talker: str) -> None:
+    process_id = launch(pie, talker, {"say": ["x" * 200_000] * 3, "hear": 1})
+    shell = replace(shell, environment=dict(os.environ))
+    with shell.start("logs", "-f", process_id) as following:
+        read_until(following, b"\n")
+        following.send_signal(signal.SIGINT)
+        _, err = following.communicate(timeout=LONG_S)
+    assert (following.returncode, err) == (130, b"")
+    with shell.start("logs", "-f", process_id) as following:
+        read_until(following, b"x")
+        assert following.stdout is not None
+        following.stdout.close()
+        assert following.wait(LONG_S) == 1
+    assert [row["id"] for row in json.loads(pie("ps", "--json").out)] == [process_id]
+
+
+def test_processes_that_are_not_ones_own_are_told_so(url: str, pie: Pie, talker: str, tmp_path: Path) -> None:
+    process_id = launch(pie, talker, {"hear": 1})
+    (tmp_path / "key").write_text(KEYS["ed25519"])
+    alice = ("--user", "alice", "--key", "key")
+    for words in (["logs", process_id], ["send", process_id, "x"], ["stop", process_id], ["attach", process_id]):
+        assert pie(*words, *alice).err.startswith("error[not-yours]: ")
+        assert pie(words[0], process_id[:8], *words[2:], *alice).err.startswith("error[process-not-found]: ")
+        assert pie(words[0], "0" * 36, *words[2:]).err.startswith("error[process-not-found]: ")
+    assert pie("send", process_id, "--file", "nowhere").err.startswith("error[io-error]: nowhere: ")
+
+
+def test_ids_are_completed_from_the_server(url: str, pie: Pie, talker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    process_id = launch(pie, talker, {"hear": 1})
+    for command in ("attach", "stop", "logs", "send"):
+        assert completed(f"pie {command} {process_id[:3]}", 2) == (0, f"plain,{process_id}", "")
+    assert completed(f"pie attach --server {url} ", 4)[1] == f"plain,{process_id}"
+    pie("stop", process_id)
+    wait_for(lambda: completed(f"pie attach {process_id[:8]}", 2)[1] == "")
+    assert completed(f"pie logs {process_id[:8]}", 2)[1] == f"plain,{process_id}"
+    assert completed("pie attach --user nobody --key nowhere ", 6) == (0, "", "")
+
+
+def test_a_server_that_does_not_answer_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert completed(f"pie attach --server ws://127.0.0.1:{port} ", 4) == (0, "", "")
+    assert completed(f"pie attach --server ws://127.0.0.1:{port} ", 4) == (0, "", "")
+    assert completed("pie attach --server nonsense ", 4) == (0, "", "")
+
+
+def completed(line: str, number: int) -> tuple[int, str, str]:
+    """What bash is told of the word of that number: exit code, stdout and stderr."""
+    environment = {**os.environ, "_PIE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(number)}
+    words = [sys.executable, "-m", "pie"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LONG_S, check=False)
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
 def test_no_server_is_told_with_what_to_do(pie: Pie) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    for words in (["ps"], ["attach", "x"], ["stop", "x"]):
+    for words in (["ps"], ["attach", "x"], ["stop", "x"], ["logs", "x"], ["send", "x", "y"]):
         left = pie(*words, "--server", f"ws://127.0.0.1:{port}")
         assert left.code == 1
         assert left.err.startswith(f"error[no-server]: no server answers: ws://127.0.0.1:{port}: ")
@@ -219,6 +309,8 @@ def test_what_is_no_address_is_told(server: str, pie: Pie) -> None:
     [
         (["run", "--server", "--seed", "1", "x"], "--seed cannot be given with --server"),
         (["run", "--detach", "x"], "--detach, --user and --key go with --server."),
+        (["send", "x"], "give a text, or a file with --file."),
+        (["send", "x", "y", "--file", "z"], "give a text, or a file with --file."),
         (["stop"], "give the ids of processes, or --all."),
         (["stop", "x", "--all"], "give the ids of processes, or --all."),
     ],

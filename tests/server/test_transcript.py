@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pie.errors import ProcessError
 from pie.host.mailbox import Event
+from pie.server.history import HEARD_CHARACTERS, HEARD_EVENTS, PAGE_CHARACTERS, HeardRoom
 from pie.server.transcript import KEPT_BYTES, KEPT_EVENTS, MAX_TEXT_BYTES, Transcript
 from pie_client.chunks import CHUNK_BYTES, content_hash
 from pie_client.messages import File, ProcessEvent
@@ -186,3 +187,98 @@ async def test_whoever_waits_for_the_last_event_to_be_sent_goes_on_when_it_was()
     assert not waiting.done()
     read(transcript)
     await waiting
+
+
+def pages(transcript: Transcript) -> tuple[list[tuple[str, str]], int]:
+    """All that is kept, page by page, and how many events were dropped."""
+    told: list[tuple[str, str]] = []
+    position, offset, dropped, part = 0, 0, 0, ""
+    while True:
+        page = transcript.page(position, offset)
+        assert sum(len(piece.value) for piece in page.pieces) <= PAGE_CHARACTERS
+        dropped += page.dropped
+        for piece in page.pieces:
+            part += piece.value
+            if not piece.more:
+                told.append((piece.event, part))
+                part = ""
+        position, offset = page.position, page.offset
+        if position == page.end:
+            return told, dropped
+
+
+@given(st.lists(st.text(max_size=4), max_size=20), st.integers(0, 20), st.booleans())
+def test_pages_tell_all_that_was_said_however_much_has_been_heard(texts: list[str], heard: int, over: bool) -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    for text in texts:
+        say(transcript, text)
+    if over:
+        transcript.finish("return", "1")
+    for _ in range(min(heard, len(texts))):
+        transcript.was_sent()
+    before = transcript.next()
+    assert pages(transcript) == ([("message", text) for text in texts] + [("return", "1")] * over, 0)
+    assert transcript.next() == before, "nothing is taken from who listens"
+
+
+def test_large_events_are_told_in_pieces_and_files_by_their_size() -> None:
+    transcript = Transcript("p", captured=True)
+    say(transcript, "\x00" * 200_000)
+    transcript.hear(Event("file", bytes(3 << 20)))
+    say(transcript, "end")
+    assert pages(transcript) == ([("message", "\x00" * 200_000), ("file", str(3 << 20)), ("message", "end")], 0)
+
+
+def test_what_was_heard_is_forgotten_from_its_beginning() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    for number in range(HEARD_EVENTS + 7):
+        say(transcript, str(number))
+        read(transcript)
+    told, dropped = pages(transcript)
+    assert (len(told), dropped, told[0]) == (HEARD_EVENTS, 7, ("message", "7"))
+    for _ in range(40):
+        say(transcript, "x" * 40_000)
+        read(transcript)
+    told, dropped = pages(transcript)
+    assert sum(len(value) for _, value in told) <= HEARD_CHARACTERS
+    assert len(told) + dropped == HEARD_EVENTS + 47
+    transcript.forget()
+    say(transcript, "more")
+    assert pages(transcript) == ([("message", "more")], HEARD_EVENTS + 47)
+
+
+def test_a_position_beyond_the_end_is_an_empty_page() -> None:
+    transcript = Transcript("p", captured=True)
+    say(transcript, "x")
+    page = transcript.page(100, 5)
+    assert (page.pieces, page.position, page.offset, page.dropped) == ([], 1, 0, 0)
+
+
+@pytest.mark.asyncio
+async def test_who_waits_learns_of_news_and_of_the_end() -> None:
+    transcript = Transcript("p", captured=True)
+    waiting = [asyncio.ensure_future(transcript.said_more(position)) for position in (0, 1)]
+    given_up = asyncio.ensure_future(transcript.said_more(0))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    say(transcript, "x")
+    await waiting[0]
+    assert not waiting[1].done()
+    transcript.finish("return", "1")
+    await waiting[1]
+    await transcript.said_more(5)
+
+
+def test_ended_processes_share_the_memory_of_what_was_heard() -> None:
+    room = HeardRoom(max_characters=25)
+    transcripts = [Transcript(str(number), captured=True) for number in range(3)]
+    for number, transcript in enumerate(transcripts):
+        transcript.attach(nothing)
+        say(transcript, "x" * 10)
+        read(transcript)
+        room.add(str(number), transcript)
+    assert [len(transcript.page(0, 0).pieces) for transcript in transcripts] == [0, 1, 1]
+    assert room.num_characters == 20

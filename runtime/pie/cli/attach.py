@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pie.cli.completing import running_processes
 from pie.cli.connecting import Place, connected, find_place, find_process, server_options
 from pie.cli.interrupt import Interrupt
 from pie.cli.printer import Printer
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 
 @click.command("attach", short_help="Listen to a process, and talk to it.")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", metavar="ID", shell_complete=running_processes)
 @click.option("--json", "as_json", is_flag=True, help="Print every event as one line of JSON.")
 @server_options
 @click.pass_obj

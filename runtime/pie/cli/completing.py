@@ -1,8 +1,14 @@
-"""What a shell completes: the names of installed programs and of users, and files."""
+"""What a shell completes: the names of installed programs and of users, ids of processes, and files.
+
+Nothing here prints an error or waits for long: where something cannot be read there is nothing to complete.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from contextlib import suppress
 
 import click
 from click.shell_completion import CompletionItem
@@ -10,7 +16,10 @@ from click.shell_completion import CompletionItem
 from pie.config import Settings
 from pie.errors import PieError
 
-__all__ = ["installed", "path_or_installed", "users"]
+__all__ = ["installed", "known_processes", "path_or_installed", "running_processes", "users"]
+
+TIME_S = 1.0
+"""How long a shell waits for a server, before it completes nothing."""
 
 
 def installed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -39,3 +48,36 @@ def users(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     except PieError:
         return []
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+def running_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Processes that run on the server of the command line; none if it does not answer at once."""
+    return _processes(context, incomplete, ended=False)
+
+
+def known_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Likewise, and those that have ended."""
+    return _processes(context, incomplete, ended=True)
+
+
+def _processes(context: click.Context, incomplete: str, *, ended: bool) -> list[CompletionItem]:
+    from pie.cli.connecting import connected, find_place
+
+    found: list[CompletionItem] = []
+
+    async def ask() -> None:
+        options = {name: context.params.get(name) for name in ("server", "user", "key")}
+        async with connected(find_place(os.environ, **options)) as client:
+            rows = await client.list_processes(ended=ended)
+            found.extend(
+                CompletionItem(row.id, help=row.program) for row in rows if row.id.startswith(incomplete.lower())
+            )
+
+    def run() -> None:
+        with suppress(PieError, OSError):
+            asyncio.run(ask())
+
+    asking = threading.Thread(target=run, name="complete", daemon=True)  # left alone with a server that does not answer
+    asking.start()
+    asking.join(TIME_S)
+    return list(found)

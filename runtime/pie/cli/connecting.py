@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Place", "connected", "find_place", "find_process", "server_options", "user_options"]
 
 UUID_CHARACTERS = 36
+NOT_FOUND = ("Process not found", "Invalid process_id", "Invalid process ID")
 Command = Callable[..., Any]
 
 
@@ -99,20 +100,25 @@ async def connected(place: Place) -> AsyncIterator[Client]:
             raise UsageError(
                 "no-server", f"no server answers: {error.cause}", remedy="Start one with `pie serve`."
             ) from None
-        raise UsageError(error.code, error.cause) from None
+        raise _clear(error) from None
 
 
-async def find_process(client: Client, word: str) -> str:
+async def find_process(client: Client, word: str, *, ended: bool = False) -> str:
     """The id of the process that `word` is the beginning of.
 
     A whole id is taken as it is: it may be of a process that has ended, which the server still remembers.
+
+    Args:
+        client: a session.
+        word: what was given of an id.
+        ended: whether processes that have ended are meant too.
 
     Raises:
         UsageError: `process-not-found`, `ambiguous-process`.
     """
     if len(word) == UUID_CHARACTERS:
         return word
-    found = [row.id for row in await client.list_processes() if row.id.startswith(word.lower())]
+    found = [row.id for row in await client.list_processes(ended=ended) if row.id.startswith(word.lower())]
     if not found or not word:
         raise UsageError(
             "process-not-found", f"no process of yours begins with {word!r}", remedy="Take an id of `pie ps`."
@@ -122,6 +128,16 @@ async def find_process(client: Client, word: str) -> str:
             "ambiguous-process", f"{len(found)} processes begin with {word!r}", remedy="Give more of the id."
         )
     return found[0]
+
+
+def _clear(error: ClientError) -> UsageError:
+    """An error of the client or the server; what Pie 0.4 answers about processes has no code of its own."""
+    if error.code == "refused" and error.cause == "Permission denied":
+        return UsageError("not-yours", "the process is another user's", remedy="Take an id of `pie ps`.")
+    if error.code == "refused" and error.cause in NOT_FOUND:
+        cause = "no process of yours has that id, or another client listens to it"
+        return UsageError("process-not-found", cause, remedy="Take an id of `pie ps`.")
+    return UsageError(error.code, error.cause)
 
 
 async def _authenticate(client: Client, place: Place) -> None:

@@ -14,7 +14,7 @@ from pie.errors import ProcessError
 if TYPE_CHECKING:
     from pie_client import Process
 
-__all__ = ["follow"]
+__all__ = ["failure_of", "follow"]
 
 ENDED_BY_CLIENT = "Signal"
 """What the server tells of a process that a client has ended."""
@@ -50,7 +50,7 @@ async def _show(process: Process, printer: Printer) -> None:
             case "return", str():
                 printer.result(value)
             case "error", str():
-                raise _failed(value)
+                raise failure_of(value)
             case "stdout" | "stderr" as kind, str():
                 await _shown(printer.event(_Said(kind, value.encode())))
             case kind, _:
@@ -71,7 +71,8 @@ async def _send(process: Process, lines: asyncio.Queue[str]) -> None:
             await process.signal(await lines.get())
 
 
-def _failed(text: str) -> ProcessError:
+def failure_of(text: str) -> ProcessError:
+    """The error in the last event of a process that failed."""
     from pie_client import ProcessFailed
 
     if text == ENDED_BY_CLIENT:

@@ -25,6 +25,8 @@ COMMANDS = {
     "serve": ("pie.cli.serve", "Serve clients until it is stopped."),
     "ps": ("pie.cli.ps", "List your processes on a running server."),
     "attach": ("pie.cli.attach", "Listen to a process, and talk to it."),
+    "logs": ("pie.cli.logs", "Show what a process has said."),
+    "send": ("pie.cli.send", "Give a text or a file to a process."),
     "stop": ("pie.cli.stop", "End processes on a running server."),
     "auth": ("pie.cli.auth", "Say who may come in to your server."),
     "build": ("pie.cli.build", "Build a folder into one WASM component."),

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from pie.cli.completing import running_processes
 from pie.cli.connecting import Place, connected, find_place, find_process, server_options
 
 __all__ = ["command"]
 
 
 @click.command("stop", short_help="End processes on a running server.")
-@click.argument("words", metavar="[ID]...", nargs=-1)
+@click.argument("words", metavar="[ID]...", nargs=-1, shell_complete=running_processes)
 @click.option("--all", "everything", is_flag=True, help="End all processes and daemons of yours.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the ids.")
 @server_options

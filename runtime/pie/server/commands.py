@@ -10,12 +10,13 @@ from typing import Any
 
 from pie.errors import PieError, RequestError
 from pie.scheduler.budgets import TokenBudget
+from pie.server.delivering import Delivery, deliver
 from pie.server.peer import Peer
 from pie.server.processes import Denied, Launch
 from pie.server.programs import read_input
+from pie.server.queries import answer_query
 from pie.server.service import Service
-from pie.server.session import Command, DeliverFile, InstallProgram, LostFile
-from pie.server.status import model_status
+from pie.server.session import Command, InstallProgram
 from pie.server.transcript import MAX_TEXT_BYTES
 from pie.server.workflows import do_workflow_command
 from pie_client.messages import (
@@ -41,8 +42,7 @@ from pie_client.messages import (
 __all__ = ["Commands"]
 
 MAX_LAUNCHES = 1024
-MAX_QUEUED = 10_000
-MAX_QUEUED_BYTES = 64 << 20
+MAX_ENDED_LISTED = 256
 Launches = LaunchProcess | LaunchProcesses | RunProcesses
 
 
@@ -55,24 +55,9 @@ class Commands:
         self._user = user
         self._peer = peer
 
-    def tell(self, message: SignalProcess | DeliverFile | LostFile) -> None:
-        """Give a text or a file to a process that this client listens to; what cannot be given is told on its stderr.
-
-        These messages have no answer in the protocol.
-        """
-        entry = self._service.processes.heard_by(self._peer, message.process_id)
-        if entry is None or entry.transcript.is_over:
-            return
-        mailbox = entry.process.state.mailbox
-        if isinstance(message, LostFile):
-            entry.transcript.note(f"a file was not delivered: {message.error.code}: {message.error.cause}")
-        elif mailbox.num_waiting >= MAX_QUEUED or mailbox.num_waiting_bytes >= MAX_QUEUED_BYTES:
-            what = "text" if isinstance(message, SignalProcess) else "file"
-            entry.transcript.note(f"a {what} was not delivered: too much waits already for the process to take")
-        elif isinstance(message, SignalProcess):
-            mailbox.deliver(message.message)
-        else:
-            mailbox.deliver_file(message.data)
+    def tell(self, message: Delivery) -> Response | None:
+        """Give a text or a file to a process; its answer, None if none was asked for."""
+        return deliver(message, self._service.processes, user=self._user, peer=self._peer)
 
     async def answer(self, command: Command | InstallProgram) -> Response | None:
         """Carry out a command; its answer, None for those that have none."""
@@ -100,6 +85,8 @@ class Commands:
                 return await self._launch_daemon(command)
             case SubmitWorkflow() | CancelWorkflow() | AttachWorkflow() | DetachWorkflow():
                 return await do_workflow_command(command, self._service, user=self._user, peer=self._peer)
+            case Query(subject=subject, record=record):
+                return await answer_query(subject, record, self._service, user=self._user)
             case AttachProcess(process_id=process_id):
                 processes.attach(process_id, user=self._user, reader=self._peer)
                 return "Process attached"
@@ -111,10 +98,8 @@ class Commands:
     def _tell(self, command: Command | InstallProgram) -> str:
         """Carry out a command that needs no waiting."""
         match command:
-            case ListProcesses():
-                return self._list()
-            case Query(subject=subject):
-                return self._query(subject)
+            case ListProcesses(ended=ended):
+                return json.dumps([*self._running(), *(self._ended() if ended else [])], ensure_ascii=False)
             case RegisterMcpServer(name=name):
                 self._peer.relay.register(name)
                 return "MCP server registered"
@@ -173,8 +158,8 @@ class Commands:
             processes.end(ids)
             raise
 
-    def _list(self) -> str:
-        rows = [
+    def _running(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = [
             {
                 "id": process_id,
                 "username": entry.launch.owner,
@@ -195,17 +180,21 @@ class Commands:
             }
             for daemon_id, daemon, elapsed_s in self._service.daemons.running(self._user)
         ]
-        return json.dumps(rows, ensure_ascii=False)
+        return rows
 
-    def _query(self, subject: str) -> str:
-        if subject != "model_status":
-            raise RequestError(
-                "unknown-subject", f"nothing is known of {subject[:100]!r}", remedy="Ask for model_status."
-            )
-        figures: dict[str, Any] = {}
-        for model in self._service.runtime.models.values():
-            figures |= model_status(model)
-        return json.dumps(figures)
+    def _ended(self) -> list[dict[str, Any]]:
+        """The newest; without their inputs, which may be long."""
+        return [
+            {
+                "id": process_id,
+                "username": entry.launch.owner,
+                "program": entry.launch.identifier,
+                "input": "",
+                "elapsed_secs": int(elapsed_s),
+                "ended": True,
+            }
+            for process_id, entry, elapsed_s in self._service.processes.ended(self._user)[:MAX_ENDED_LISTED]
+        ]
 
 
 def _checked_budgets(command: Launches, num_inputs: int) -> list[TokenBudget | None]:

@@ -85,7 +85,9 @@ class Connection:
             case McpResponse():
                 self._peer.relay.answer(effect)
             case SignalProcess() | DeliverFile() | LostFile():
-                self._commands_of_user().tell(effect)
+                response = self._commands_of_user().tell(effect)
+                if response is not None:
+                    self._peer.outbox.send(response)
             case _:
                 await self._pending.acquire()
                 tasks.create_task(self._answer(effect))

@@ -19,6 +19,7 @@ from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.runtime import Client, Runtime
 from pie.scheduler.budgets import TokenBudget
+from pie.server.history import HeardRoom
 from pie.server.peer import Peer
 from pie.server.relay import Relay, RelayedServers
 from pie.server.transcript import MAX_TEXT_BYTES, Transcript
@@ -106,6 +107,7 @@ class ProcessTable:
         self._ended: dict[str, Entry] = {}  # the oldest first
         self._unread: list[Entry] = []  # of those, the ones whose client has not been sent everything
         self._answering: dict[str, tuple[str, Process]] = {}  # owner and process of HTTP requests
+        self._heard = HeardRoom()  # of those that have ended
         self._watching: set[asyncio.Task[None]] = set()
 
     @property
@@ -218,6 +220,14 @@ class ProcessTable:
             if entry.launch.owner == user and entry.ended_s is None
         ]
 
+    def ended(self, user: str) -> Sequence[tuple[str, Entry, float]]:
+        """A user's processes that have ended and are remembered, the newest first: id, entry, and how long they ran."""
+        return [
+            (process_id, entry, entry.ended_s - entry.started_s)
+            for process_id, entry in reversed(self._ended.items())
+            if entry.launch.owner == user and entry.ended_s is not None
+        ]
+
     async def idle(self) -> None:
         """Return when no process runs."""
         while self._watching:
@@ -294,6 +304,7 @@ class ProcessTable:
         log.info("process ended", extra={"facts": facts})
         self._ended[entry.process.process_id] = entry
         self._unread.append(entry)
+        self._heard.add(entry.process.process_id, entry.transcript)
         self._forget_ended()
 
     def _forget_ended(self) -> None:
@@ -307,6 +318,7 @@ class ProcessTable:
                 return
             num_bytes -= entry.transcript.num_bytes
             entry.transcript.clear()
+            self._heard.discard(process_id)
             del self._ended[process_id], self._entries[process_id]
 
 

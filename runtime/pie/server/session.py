@@ -122,10 +122,11 @@ class InstallProgram:
 
 @dataclass(frozen=True, slots=True)
 class DeliverFile:
-    """Give a process a file that has been uploaded."""
+    """Give a process a file that has been uploaded; whoever sent it is answered under `corr_id`, if it is a number."""
 
     process_id: str
     data: bytes
+    corr_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class LostFile:
 
     process_id: str
     error: BadTransfer | RequestError
+    corr_id: int | None = None
 
 
 Effect = Send | Close | Ignored | InstallProgram | DeliverFile | LostFile | Command
@@ -273,8 +275,8 @@ class Session:
         try:
             data = self._uploads.add(key, message.file_hash, chunk, now_s=self._clock())
         except (BadTransfer, RequestError) as error:
-            return [LostFile(message.process_id, error)]
-        return [] if data is None else [DeliverFile(message.process_id, data)]
+            return [LostFile(message.process_id, error, message.corr_id)]
+        return [] if data is None else [DeliverFile(message.process_id, data, message.corr_id)]
 
 
 def _answer(number: int, result: str, *, ok: bool = True) -> Send:

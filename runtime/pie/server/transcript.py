@@ -1,6 +1,7 @@
-"""What one process has said and its client has not been sent yet, within bounds.
+"""What one process has said: what its client has not been sent yet, and something of what it has, within bounds.
 
-While a client reads, a process that is ahead of it waits. While nobody reads, the oldest is dropped. Knows no socket.
+While a client reads, a process that is ahead of it waits. While nobody reads, the oldest is dropped. Whoever asks for a
+page of it takes nothing away. Knows no socket.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import codecs
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import chain
+
+import msgspec
 
 from pie.errors import ProcessError
 from pie.host.mailbox import Event
+from pie.server.history import HEARD_CHARACTERS, Heard, Said, page_of
 from pie_client.chunks import Chunk, content_hash, split
+from pie_client.logs import LogPage
 from pie_client.messages import EventKind, File, ProcessEvent
 
 __all__ = ["KEPT_BYTES", "KEPT_EVENTS", "MAX_TEXT_BYTES", "Transcript"]
@@ -42,6 +48,12 @@ class _Said:
     content: ProcessEvent | _File
     num_bytes: int
 
+    def told(self) -> Said:
+        """As it is told later."""
+        if isinstance(self.content, ProcessEvent):
+            return Said(self.content.event, self.content.value)
+        return Said("file", str(self.num_bytes))
+
 
 class Transcript:
     """The events of a process, in order, with the last one, which stays.
@@ -61,6 +73,10 @@ class Transcript:
         self._last: ProcessEvent | None = None
         self._last_is_sent = False
         self._num_dropped = 0
+        self._owes_note = False
+        self._num_said = 0
+        self._heard_events = Heard()
+        self._curious: list[asyncio.Future[None]] = []
         self._on_news: Callable[[], None] | None = None
         self._held_up: list[asyncio.Future[None]] = []
         self._heard = asyncio.Event()
@@ -105,6 +121,7 @@ class Transcript:
         for stream, decoder in self._decoders.items():
             self._print(stream, decoder.decode(b"", final=True))
         self._last = self._event(kind, text)
+        self._wake()
         self._tell()
 
     def attach(self, on_news: Callable[[], None]) -> None:
@@ -113,10 +130,7 @@ class Transcript:
         self._last_is_sent = False
         self._heard.clear()
         self._chunks.clear()
-        if self._num_dropped:
-            text = f"pie: {self._num_dropped} earlier events were dropped, since nobody was attached\n"
-            self._waiting.appendleft(_Said(self._event("stderr", text), 0))
-            self._num_dropped = 0
+        self._owes_note = self._num_dropped > 0
         self._tell()
 
     def detach(self) -> None:
@@ -131,9 +145,42 @@ class Transcript:
         self._waiting.clear()
         self._chunks.clear()
         self.num_bytes = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Remember nothing of what has been heard."""
+        self._heard_events.forget()
+
+    @property
+    def num_remembered(self) -> int:
+        """Characters that are remembered when all has been heard, at most."""
+        return min(self._heard_events.num_characters + self.num_bytes, HEARD_CHARACTERS)
+
+    def page(self, position: int, offset: int) -> LogPage:
+        """What has been said from a position on, as far as it fits into a page; see `LogQuery`."""
+        heard = self._heard_events.events
+        last = [] if self._last is None else [Said(self._last.event, self._last.value)]
+        first, end = self._num_said - len(self._waiting) - len(heard), self._num_said + len(last)
+        said = chain(heard, map(_Said.told, self._waiting), last)
+        page = page_of(said, first=first, end=end, position=position, offset=offset)
+        return msgspec.structs.replace(page, is_over=self.is_over)
+
+    async def said_more(self, position: int) -> None:
+        """Return when there is something at a position, or nothing more will come."""
+        while position >= self._num_said and not self.is_over:
+            news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._curious.append(news)
+            try:
+                await news
+            finally:
+                if news in self._curious:
+                    self._curious.remove(news)
 
     def next(self) -> ProcessEvent | File | None:
         """What is to be sent next; the same until it `was_sent`. None if there is nothing."""
+        if self._owes_note:
+            text = f"pie: {self._num_dropped} earlier events were dropped, since nobody was attached\n"
+            return self._event("stderr", text)
         if not self._waiting:
             return None if self._last_is_sent else self._last
         content = self._waiting[0].content
@@ -152,6 +199,9 @@ class Transcript:
 
     def was_sent(self) -> None:
         """What `next` returned has been handed to the client."""
+        if self._owes_note:
+            self._owes_note, self._num_dropped = False, 0
+            return
         if not self._waiting:
             self._last_is_sent = True
             self._heard.set()
@@ -159,7 +209,7 @@ class Transcript:
         if self._chunks:
             self._chunks.popleft()
         if not self._chunks:
-            self.num_bytes -= self._waiting.popleft().num_bytes
+            self._pass_on()
         if not self._is_ahead():
             self._let_go()
 
@@ -178,6 +228,8 @@ class Transcript:
         if not self._captured and self._on_news is None:
             return None
         self._waiting.append(_Said(content, num_bytes))
+        self._num_said += 1
+        self._wake()
         self.num_bytes += num_bytes
         if self._on_news is None:
             self._trim()
@@ -196,8 +248,14 @@ class Transcript:
         """Drop the oldest until the rest fits; nothing of a transcript that is not captured is kept."""
         events, num_bytes = (KEPT_EVENTS, KEPT_BYTES) if self._captured else (0, 0)
         while len(self._waiting) > events or self.num_bytes > num_bytes:
-            self.num_bytes -= self._waiting.popleft().num_bytes
+            self._pass_on()
             self._num_dropped += self._captured
+
+    def _pass_on(self) -> None:
+        """The oldest does not wait any more."""
+        said = self._waiting.popleft()
+        self.num_bytes -= said.num_bytes
+        self._heard_events.add(said.told())
 
     def _let_go(self) -> None:
         held_up, self._held_up = self._held_up, []
@@ -208,6 +266,12 @@ class Transcript:
     def _tell(self) -> None:
         if self._on_news is not None:
             self._on_news()
+
+    def _wake(self) -> None:
+        curious, self._curious = self._curious, []
+        for news in curious:
+            if not news.done():
+                news.set_result(None)
 
     def _event(self, kind: EventKind, text: str) -> ProcessEvent:
         return ProcessEvent(process_id=self._process_id, event=kind, value=text)

@@ -114,14 +114,15 @@ export interface TerminateProcess {
   readonly corr_id: Whole;
 }
 
-/** A text for a process. */
+/** A text for a process; with a `corr_id` it is answered, and need not be from the client that listens. */
 export interface SignalProcess {
   readonly type: 'signal_process';
   readonly process_id: string;
   readonly message: string;
+  readonly corr_id?: Whole | null;
 }
 
-/** One chunk of a file for a process. */
+/** One chunk of a file for a process; with a `corr_id` the file is answered, as a text is. */
 export interface TransferFile {
   readonly type: 'transfer_file';
   readonly process_id: string;
@@ -129,11 +130,13 @@ export interface TransferFile {
   readonly chunk_index: Whole;
   readonly total_chunks: Whole;
   readonly chunk_data: Uint8Array;
+  readonly corr_id?: Whole | null;
 }
 
-/** Asks for the user's processes. */
+/** Asks for the user's processes; if `ended`, also for those that have ended and are remembered. */
 export interface ListProcesses {
   readonly type: 'list_processes';
+  readonly ended?: boolean | null;
   readonly corr_id: Whole;
 }
 
@@ -331,6 +334,7 @@ export const CLIENT_MESSAGES: { readonly [type: string]: Fields } = {
   signal_process: {
     process_id: { kind: 'str', optional: false },
     message: { kind: 'str', optional: false },
+    corr_id: { kind: 'u32', optional: true },
   },
   transfer_file: {
     process_id: { kind: 'str', optional: false },
@@ -338,8 +342,10 @@ export const CLIENT_MESSAGES: { readonly [type: string]: Fields } = {
     chunk_index: { kind: 'u32', optional: false },
     total_chunks: { kind: 'u32', optional: false },
     chunk_data: { kind: 'bytes', optional: false },
+    corr_id: { kind: 'u32', optional: true },
   },
   list_processes: {
+    ended: { kind: 'bool', optional: true },
     corr_id: { kind: 'u32', optional: false },
   },
   register_mcp_server: {

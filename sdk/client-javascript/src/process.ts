@@ -19,6 +19,8 @@ export interface ProcessInfo {
   readonly elapsedSeconds: number;
   /** Where it answers HTTP requests, if it is a daemon. */
   readonly port: number | undefined;
+  /** Whether it has ended; then the input is not told. */
+  readonly ended: boolean;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Connection, Request } from './connection.js';
 import { ClientError } from './errors.js';
 import { parsed, parsedTexts, written } from './json.js';
 import type { PrivateKey } from './keys.js';
+import { type LogEvent, readLogs } from './logs.js';
 import { bytesOf } from './pem.js';
 import { Process, type ProcessInfo } from './process.js';
 
@@ -169,6 +170,40 @@ export class Session implements AsyncDisposable {
   }
 
   /**
+   * What a process of ours has said, from the oldest that is kept; whoever listens to it loses nothing.
+   *
+   * With `follow` it goes on until the process ends.
+   */
+  logs(
+    processId: string,
+    { follow = false }: { readonly follow?: boolean } = {},
+  ): AsyncGenerator<LogEvent, void, undefined> {
+    const ask = (record: string): Promise<string> =>
+      this.#ask((number) => ({ type: 'query', corr_id: number, subject: 'transcript', record }));
+    return readLogs(ask, processId, follow);
+  }
+
+  /** Give a process of ours a text, whether or not we listen to it. Rejects with `Refused` if it cannot be given. */
+  async sendText(processId: string, text: string): Promise<void> {
+    await this.#ask((number) => ({ type: 'signal_process', corr_id: number, process_id: processId, message: text }));
+  }
+
+  /** Give a process of ours a file, whether or not we listen to it. Rejects with `Refused` if it cannot be given. */
+  async sendFile(processId: string, data: Uint8Array): Promise<void> {
+    const hash = contentHash(data);
+    const parts = Array.from(split(data), (chunk): Request => (number) => ({
+      type: 'transfer_file',
+      corr_id: number,
+      process_id: processId,
+      file_hash: hash,
+      chunk_index: chunk.index,
+      total_chunks: chunk.total,
+      chunk_data: chunk.data,
+    }));
+    await this.#ask(...parts);
+  }
+
+  /**
    * Start a graph of programs, `{ name: { program, input } }`; its id, under which it can be attached to.
    *
    * In an input, `${name.key}` is a result of another step. The workflow returns the results by name, sends a message
@@ -179,13 +214,19 @@ export class Session implements AsyncDisposable {
     return this.#ask((number) => ({ type: 'submit_workflow', corr_id: number, json }));
   }
 
-  /** Our processes that have not ended. */
-  async listProcesses(): Promise<ProcessInfo[]> {
-    const rows = parsed(await this.#ask((number) => ({ type: 'list_processes', corr_id: number })));
+  /** Our processes that have not ended; with `ended`, also those that have, the newest first, for ten minutes. */
+  async listProcesses({ ended = false }: { readonly ended?: boolean } = {}): Promise<ProcessInfo[]> {
+    const asked = ended ? { ended } : {};
+    const rows = parsed(await this.#ask((number) => ({ type: 'list_processes', corr_id: number, ...asked })));
     if (!Array.isArray(rows)) {
       throw new ClientError('bad-answer', 'the server sent another thing than a list of processes');
     }
-    return rows.map(({ elapsed_secs: elapsedSeconds, port = undefined, ...row }) => ({ ...row, elapsedSeconds, port }));
+    return rows.map(({ elapsed_secs: elapsedSeconds, port = undefined, ended: hasEnded = false, ...row }) => ({
+      ...row,
+      elapsedSeconds,
+      port,
+      ended: hasEnded,
+    }));
   }
 
   /** Figures of the server; the subject `model_status` gives those of its model. */

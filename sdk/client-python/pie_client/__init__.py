@@ -10,6 +10,7 @@ async with Client("ws://127.0.0.1:8080") as client:
 from pie_client.client import Client
 from pie_client.errors import ClientError, ConnectionLost, ProcessFailed, Refused
 from pie_client.keys import PrivateKey
+from pie_client.logs import LogEvent
 from pie_client.process import Event, Process, ProcessInfo
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ClientError",
     "ConnectionLost",
     "Event",
+    "LogEvent",
     "PrivateKey",
     "Process",
     "ProcessFailed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from pie_client.chunks import content_hash, split
 from pie_client.connection import Connection, Request
 from pie_client.errors import ClientError, ConnectionLost
 from pie_client.keys import PrivateKey
+from pie_client.logs import LogEvent, LogPage, LogQuery, read_logs
 from pie_client.mcp import McpServers
 from pie_client.messages import (
     AddProgram,
@@ -33,8 +34,10 @@ from pie_client.messages import (
     Query,
     RegisterMcpServer,
     RunProcesses,
+    SignalProcess,
     SubmitWorkflow,
     TerminateProcess,
+    TransferFile,
 )
 from pie_client.process import Process, ProcessInfo
 
@@ -197,6 +200,27 @@ class Client:
         await self._ask(lambda number: AttachProcess(corr_id=number, process_id=process_id))
         return self._process(process_id)
 
+    def logs(self, process_id: str, *, follow: bool = False) -> AsyncIterator[LogEvent]:
+        """What a process of ours has said, from the oldest that is kept; whoever listens to it loses nothing.
+
+        Args:
+            process_id: whose; it may have ended.
+            follow: whether to go on until it ends.
+        """
+        return read_logs(self._log_page, process_id, follow=follow)
+
+    async def send_text(self, process_id: str, text: str) -> None:
+        """Give a process of ours a text, whether or not we listen to it.
+
+        Raises:
+            Refused: it is not there, another user's or has ended, or too much waits for it.
+        """
+        await self._ask(lambda number: SignalProcess(corr_id=number, process_id=process_id, message=text))
+
+    async def send_file(self, process_id: str, data: bytes) -> None:
+        """Give a process of ours a file, whether or not we listen to it; raises as `send_text`."""
+        await self._ask(*_file_parts(process_id, data))
+
     async def submit_workflow(self, steps: Mapping[str, Any]) -> str:
         """Start a graph of programs, {name: {"program": ..., "input": ...}}; its id, under which it can be attached to.
 
@@ -205,9 +229,9 @@ class Client:
         """
         return await self._ask(lambda number: SubmitWorkflow(corr_id=number, json=_json({"steps": dict(steps)})))
 
-    async def list_processes(self) -> list[ProcessInfo]:
-        """Our processes that have not ended."""
-        answer = await self._ask(lambda number: ListProcesses(corr_id=number))
+    async def list_processes(self, *, ended: bool = False) -> list[ProcessInfo]:
+        """Our processes that have not ended; if `ended`, also those that have, the newest first, for ten minutes."""
+        answer = await self._ask(lambda number: ListProcesses(corr_id=number, ended=ended or None))
         return msgspec.json.decode(answer, type=list[ProcessInfo])
 
     async def query(self, subject: str, record: str = "") -> Any:
@@ -241,6 +265,11 @@ class Client:
     async def _ask(self, *parts: Request) -> str:
         return await self._connection.request(*parts)
 
+    async def _log_page(self, query: LogQuery) -> LogPage:
+        record = msgspec.json.encode(query).decode()
+        answer = await self._ask(lambda number: Query(corr_id=number, subject="transcript", record=record))
+        return msgspec.json.decode(answer, type=LogPage)
+
     def _process(self, process_id: str) -> Process:
         return Process(self._connection, process_id, self._connection.inboxes.open(process_id))
 
@@ -257,6 +286,23 @@ def _parts(wasm: bytes, manifest: str, *, replace: bool) -> Iterator[Request]:
             total_chunks=chunk.total,
             chunk_data=chunk.data,
         )
+
+
+def _file_parts(process_id: str, data: bytes) -> Iterator[Request]:
+    file_hash = content_hash(data)
+    for chunk in split(data):
+        yield partial(
+            _transfer_file,
+            process_id=process_id,
+            file_hash=file_hash,
+            chunk_index=chunk.index,
+            total_chunks=chunk.total,
+            chunk_data=chunk.data,
+        )
+
+
+def _transfer_file(number: int, **fields: Any) -> TransferFile:
+    return TransferFile(corr_id=number, **fields)
 
 
 def _add_program(number: int, **fields: Any) -> AddProgram:

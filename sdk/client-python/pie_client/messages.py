@@ -158,24 +158,28 @@ class TerminateProcess(_Request, frozen=True, tag="terminate_process"):
 
 
 class SignalProcess(_Message, frozen=True, tag="signal_process"):
-    """A text for a process."""
+    """A text for a process; with a `corr_id` it is answered, and need not be from the client that listens."""
 
     process_id: str
     message: str
+    corr_id: U32 | None = None
 
 
 class TransferFile(_Message, frozen=True, tag="transfer_file"):
-    """One chunk of a file for a process."""
+    """One chunk of a file for a process; with a `corr_id` the file is answered, as a text is."""
 
     process_id: str
     file_hash: str
     chunk_index: U32
     total_chunks: U32
     chunk_data: bytes
+    corr_id: U32 | None = None
 
 
 class ListProcesses(_Request, frozen=True, tag="list_processes"):
-    """Asks for the user's processes."""
+    """Asks for the user's processes; if `ended`, also for those that have ended and are remembered."""
+
+    ended: bool | None = None
 
 
 class RegisterMcpServer(_Request, frozen=True, tag="register_mcp_server"):

@@ -28,6 +28,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
         input: JSON text.
         elapsed_secs: since its launch.
         port: where it answers HTTP requests, if it is a daemon.
+        ended: whether it has ended; then the input is not told.
     """
 
     id: str
@@ -36,6 +37,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     input: str
     elapsed_secs: float
     port: int | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
