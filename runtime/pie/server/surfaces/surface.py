@@ -22,6 +22,9 @@ from pie.server.surfaces.vocabulary import Answer, Given
 
 __all__ = ["Bounds", "Exchange", "Surface"]
 
+MAX_READING = 256
+"""Bodies of one surface that are read at a time, since each is held in memory."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ class Surface:
         self._read = read
         self._find = find
         self._bounds = bounds
+        self._num_reading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; if its client leaves, the program ends."""
@@ -95,9 +99,7 @@ class Surface:
             raise Refusal("method-not-allowed", f"{scope['method']} is not answered here", remedy="Send a POST.")
         owner = owner_of(self._service.doorkeeper, scope)
         self._service.check_open()
-        bounds = self._bounds
-        body = await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
-        exchange = self._read(body)
+        exchange = await self._receive(scope, receive)
         leaving = asyncio.ensure_future(client_leaves(receive))
         answering = asyncio.ensure_future(self._answer(exchange, owner, sender))
         try:
@@ -110,6 +112,17 @@ class Surface:
         if is_answered:
             answering.result()
 
+    async def _receive(self, scope: Scope, receive: Receive) -> Exchange:
+        if self._num_reading >= MAX_READING:
+            raise ProcessError("busy", f"{self._num_reading} requests are being read", remedy="Try again soon.")
+        self._num_reading += 1
+        try:
+            bounds = self._bounds
+            body = await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
+        finally:
+            self._num_reading -= 1
+        return self._read(body)
+
     async def _answer(self, exchange: Exchange, owner: str, sender: _Sender) -> None:
         program = await self._find()
         async with running(self._service, program, exchange.given, owner=owner) as run:
@@ -121,14 +134,13 @@ class Surface:
 
 async def _stream(exchange: Exchange, run: Run, sender: _Sender) -> None:
     """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
-    said = ""
+    num_said = 0
     while piece := await run.text():
-        said += piece
+        num_said += len(piece)
         for event in exchange.piece(piece):
             await sender.event(event)
     answer = await run.answer(num_choices=1)
-    text = answer.choices[0].text
-    if rest := text.removeprefix(said) if text.startswith(said) else "":
+    if rest := answer.choices[0].text[num_said:]:
         for event in exchange.piece(rest):
             await sender.event(event)
     for event in exchange.end(answer):

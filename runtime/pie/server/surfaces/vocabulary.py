@@ -1,8 +1,8 @@
 """What passes between surfaces and the programs that answer for them; the same for all surfaces.
 
 A program is launched with an object, its input (`chat.py` and `completions.py` make it). If that asks to `stream`, what
-the program prints, or lets the host print while it generates, is the text of its one choice. When it ends it returns an
-`Answer`; where that has more text than was printed, the rest is sent then, so a program need not print at all.
+the program prints, or lets the host print while it generates, is the beginning of the text of its one choice. When it
+ends it returns an `Answer`; what its text has beyond that is sent then, so a program need not print at all.
 """
 
 from __future__ import annotations

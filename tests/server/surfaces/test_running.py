@@ -1,0 +1,38 @@
+"""What a program says while nobody takes it: bounded, and whole once somebody does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pie.host.mailbox import Event
+from pie.server.surfaces.running import MAX_WAITING_BYTES, Run
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_program_that_prints_faster_than_it_is_read_waits() -> None:
+    run = Run()
+    assert run.hear(Event("stdout", b"a" * MAX_WAITING_BYTES)) is None
+    waiting = run.hear(Event("stdout", b"b"))
+    assert waiting is not None
+    assert not waiting.done()
+    assert await run.text() == "a" * MAX_WAITING_BYTES + "b"
+    assert waiting.done()
+
+
+async def test_only_what_is_printed_is_text_and_characters_stay_whole() -> None:
+    run = Run()
+    for event in (Event("stderr", b"x"), Event("message", "y"), Event("file", b"z"), Event("stdout", b"\xc3")):
+        assert run.hear(event) is None
+    taking = asyncio.ensure_future(run.text())
+    await asyncio.sleep(0)
+    assert not taking.done()
+    run.hear(Event("stdout", b"\xa9"))
+    assert await taking == "é"
+    run.hear(Event("stdout", b"\xff\xc3"))
+    run.ends_with(asyncio.ensure_future(asyncio.sleep(0, "null")))
+    assert await run.text() == "�"
+    assert await run.text() == "�"
+    assert await run.text() == ""
