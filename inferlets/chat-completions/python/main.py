@@ -6,7 +6,7 @@ A server launches it for each request to `/v1/chat/completions`; docs/http.md te
 import asyncio
 import json
 
-from inferlet import Adapter, Context, Error, GrammarConstraint, Model, Sampler, chat, json_schema, tools
+from inferlet import Adapter, Context, Error, GrammarConstraint, Logprob, Model, Sampler, chat, json_schema, tools
 
 HELLO = [{"role": "user", "content": "Hello! Who are you?"}]
 
@@ -14,12 +14,17 @@ HELLO = [{"role": "user", "content": "Hello! Who are you?"}]
 async def main(input):
     model = Model.load(input["model"]) if "model" in input else Model.default()
     n = input.get("n", 1)
+    many = max(n, input.get("best_of", 1))
     with Context(model) as context:
         fill(context, input.get("messages", HELLO), offered_tools(input))
-        if n > 1:
+        if many > 1:
             await context.flush()  # all choices share these pages
-        answers = await asyncio.gather(*(choose(context, input, index) for index in range(n)))
-        choices, counts = zip(*answers, strict=True)
+        answers = await asyncio.gather(*(choose(context, input, index) for index in range(many)))
+        choices, tokens, counts = zip(*answers, strict=True)
+        if many > n:
+            scores = await asyncio.gather(*(score(context, each) for each in tokens))
+            best = sorted(range(many), key=lambda index: scores[index], reverse=True)
+            choices = [choices[index] for index in best[:n]]
         usage = {
             "prompt_tokens": counts[0]["prompt"],
             "cached_tokens": max(context.reused_tokens, counts[0]["reused"]),
@@ -29,7 +34,7 @@ async def main(input):
 
 
 async def choose(context, input, index):
-    """One choice, and how many tokens it took."""
+    """One choice, its tokens, and how many were in the prompt, known already, and new."""
     model, offered, stop = context.model, offered_tools(input), input.get("stop", [])
     with context.fork() as branch:
         branch.cue()
@@ -45,20 +50,29 @@ async def choose(context, input, index):
             auto_flush=False,
             stop=chat.stop_tokens(model),
         )
-        calls = []
-        if offered:
+        tokens, calls = [], []
+        if input.get("stream") and not offered:  # the host sends each piece itself: no code runs between two tokens
+            text = await generator.collect_text(echo=True, reasoning=False)
+        else:
             tokens = await generator.collect_tokens()
-            calls = (
-                read_calls(model, tokens) if input.get("parallel_tool_calls", True) else read_calls(model, tokens)[:1]
-            )
+            calls = read_calls(model, tokens) if offered else []
+            calls = calls if input.get("parallel_tool_calls", True) else calls[:1]
             text = "" if calls else visible_text(model, tokens, stop)
-        else:  # the host sends each piece itself: nothing here runs between two tokens
-            text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
         is_cut = generator.tokens_generated >= limit and generator.can_continue()
         reason = "tool_calls" if calls else "length" if is_cut else "stop"
         choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
         counts = {"prompt": prompt_tokens, "completion": generator.tokens_generated, "reused": branch.reused_tokens}
-        return choice, counts
+        return choice, tokens, counts
+
+
+async def score(context, tokens):
+    """How likely the model finds each token of a choice, on average, as a natural logarithm."""
+    cue = chat.cue(context.model)
+    with context.fork() as branch:
+        forward = branch.forward().input([*cue, *tokens[:-1]])
+        probes = [forward.probe(index, Logprob(token)) for index, token in enumerate(tokens, len(cue) - 1)]
+        output = await forward.execute()
+        return sum(output.logprobs(probe)[0] for probe in probes) / max(1, len(tokens))
 
 
 def fill(context, messages, offered):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.adapters.folders import write_peft
+from tests.running import RunProgram
 from tests.server.surfaces.client import CHAT, chat_body, events, joined, post
 
 from pie.server.server import Server
@@ -73,6 +76,30 @@ async def test_the_same_seed_gives_the_same_text_and_others_do_not(server: Serve
     assert await texts(5, 3) == three
     assert (await texts(5))[0] == three[0]
     assert len({*three, *await texts(6)}) == 4
+
+
+async def test_the_best_of_several_is_kept(server: Server, model: str) -> None:
+    body = chat_body(model, "Tell me a short story.", seed=4, temperature=1.5, max_tokens=12)
+    four = (await post(server, CHAT, {**body, "n": 4})).body["choices"]
+    best = (await post(server, CHAT, {**body, "best_of": 4, "n": 2})).body["choices"]
+    assert [choice["index"] for choice in best] == [0, 1]
+    assert {choice["message"]["content"] for choice in best} <= {choice["message"]["content"] for choice in four}
+
+
+async def test_an_adapter_of_the_user_is_applied(
+    server: Server, model: str, run_program: RunProgram, peft_folder: Path
+) -> None:
+    write_peft(peft_folder, "dialect", 1)
+    adapter = "Adapter.{}(Model.default(), 'dialect').{}"
+    text = "from inferlet import Adapter, Model\nasync def main(input):\n    "
+    await run_program(text + adapter.format("create", "load('dialect')"))
+    body = chat_body(model, temperature=0, max_tokens=8)
+    plain, adapted = [
+        (await post(server, CHAT, one)).body["choices"] for one in (body, {**body, "lora_adapter": "dialect"})
+    ]
+    assert plain != adapted
+    await run_program(text + adapter.format("open", "destroy()"))
+    assert (await post(server, CHAT, {**body, "lora_adapter": "dialect"})).error == (400, "unknown_lora", None)
 
 
 async def test_an_answer_that_is_cut_says_so(server: Server, model: str) -> None:

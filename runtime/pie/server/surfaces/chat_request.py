@@ -91,8 +91,6 @@ class ChatRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
         given = self.normal_options(models)
         if self.max_completion_tokens is not None:
             given["max_tokens"] = self.max_completion_tokens
-        if self.best_of not in (None, self.num_choices):
-            raise unsupported("best_of")
         self._check_logprobs()
         return {**given, "messages": normal_messages(self.messages), **self._normal_tools(), **self._normal_format()}
 

@@ -49,20 +49,12 @@ class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.logprobs is not None:
             raise unsupported("logprobs")
         self._check_counts()
-        return {**given, "prompts": self.prompts, "best_of": self._num_candidates, "echo": self.echo is True}
-
-    @property
-    def _num_candidates(self) -> int:
-        return self.num_choices if self.best_of is None else self.best_of
+        return {**given, "prompts": self.prompts, "echo": self.echo is True}
 
     def _check_counts(self) -> None:
-        if self._num_candidates < self.num_choices:
-            raise bad_value("best_of", "best_of is less than n")
-        if self.stream and self._num_candidates > 1:
-            raise bad_value("best_of", "best_of is more than 1 with stream")
         if self.stream and len(self.prompts) > 1:
             raise bad_value("prompt", "there are several prompts with stream")
-        if len(self.prompts) * self._num_candidates > MAX_CHOICES:
+        if len(self.prompts) * self.num_candidates > MAX_CHOICES:
             raise bad_value("prompt", f"the prompts ask for more than {MAX_CHOICES} texts together")
 
 

@@ -59,6 +59,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return self.n or 1
 
     @property
+    def num_candidates(self) -> int:
+        """How many are written for them."""
+        return self.num_choices if self.best_of is None else self.best_of
+
+    @property
     def includes_usage(self) -> bool:
         """Whether a stream ends with what it took."""
         return self.stream_options is not None and self.stream_options.include_usage is True
@@ -79,6 +84,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "top_k": self.top_k,
             "seed": self.seed,
             "n": self.num_choices,
+            "best_of": self.num_candidates,
             "stream": self.stream is True,
             "stop": [self.stop] if isinstance(self.stop, str) else self.stop,
             "adapter": self.lora_adapter,
@@ -89,6 +95,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         check_served(self.model, models)
         if self.stream and self.num_choices > 1:
             raise bad_value("n", "n is more than 1 with stream")
+        if self.num_candidates < self.num_choices:
+            raise bad_value("best_of", "best_of is less than n")
+        if self.stream and self.num_candidates > 1:
+            raise bad_value("best_of", "best_of is more than 1 with stream")
         if self.stream_options is not None and not self.stream:
             raise bad_value("stream_options", "stream_options without stream")
         self._check_support()
