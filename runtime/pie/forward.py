@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pie.adjustment import Adjustment, Adjustments
 from pie.mask import Window
 
 __all__ = [
@@ -322,6 +323,8 @@ class DecodeRequest:
         drafter: guesses tokens, several of which are then checked in one step; None goes token by token.
         adapter: applied to every token; None is the model as it is.
         window: what each token sees; None is all tokens before it.
+        adjustment: changes the logits before each draw; prompt are the tokens of the context and `token_ids`, output
+            those drawn. None leaves them as they are.
     """
 
     context: ContextId
@@ -336,6 +339,7 @@ class DecodeRequest:
     drafter: Drafter | None = None
     adapter: AdapterUse | None = None
     window: Window | None = None
+    adjustment: Adjustment | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -345,7 +349,7 @@ class Batch:
     The first step runs as written. If `steps` > 1 the batch is a *decode run*: every row has exactly one
     sampler with one draw, and step k+1 feeds the token that the row drew in step k at the next position, into the
     next KV slot of its page table; a row stops early after its `step_limits` tokens or after drawing one of its
-    `stop_ids`. Sampler counters advance by one per step.
+    `stop_ids`. Sampler counters advance by one per step, and adjusted samplers count what they draw.
 
     Attributes:
         token_ids: [R] i32, input tokens.
@@ -363,6 +367,7 @@ class Batch:
         seeds, counters: [S] u64: a draw depends on nothing else than these two and its row's logits.
         logit_masks: [K, ceil(vocab / 32)] u32, allowed tokens.
         sampler_masks: [S] i32, row of `logit_masks` of each sampler; -1 is no mask.
+        adjustments: what is done to the logits of some samplers before masks; None if there are none.
         probes: (index into `logit_rows`, probe) pairs.
         page_copies: [C, 2] i32, (from, to) page copies done before the step (copy-on-write).
         adapters: the adapters that rows use.
@@ -387,6 +392,7 @@ class Batch:
     counters: npt.NDArray[np.uint64]
     logit_masks: npt.NDArray[np.uint32]
     sampler_masks: Int32Array
+    adjustments: Adjustments | None = None
     probes: tuple[tuple[int, Probe], ...] = ()
     page_copies: Int32Array = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     key_mask: BoolBytes | None = None

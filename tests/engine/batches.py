@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from pie.adjustment import Adjusted, Adjustment, Adjustments
 from pie.engine.engine import Engine
 from pie.forward import Batch, LogitMask, Logits, Probe, Sampler
 
-__all__ = ["GREEDY", "Draw", "Feed", "Held", "decode_batch", "greedy", "make_batch", "row_logits"]
+__all__ = ["GREEDY", "Draw", "Feed", "Held", "adjustments_of", "decode_batch", "greedy", "make_batch", "row_logits"]
 
 GREEDY = Sampler(temperature=0)
 
@@ -32,6 +33,8 @@ class Draw:
     seed: int = 0
     counter: int = 0
     mask: LogitMask | None = None
+    adjustment: Adjustment | None = None
+    counts: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,22 @@ class Feed:
     probe_rows: str = "last"
     positions: Sequence[int] | None = None
     visible: npt.NDArray[np.bool_] | None = None
+
+
+def adjustments_of(draws: Sequence[Draw]) -> Adjustments | None:
+    """The adjustments of some draws, which stand in their order."""
+    return Adjustments.of(
+        [
+            Adjusted(
+                number,
+                draw.adjustment,
+                np.array(list(draw.counts), np.int32),
+                np.array([*draw.counts.values()], np.int32),
+            )
+            for number, draw in enumerate(draws)
+            if draw.adjustment is not None
+        ]
+    )
 
 
 def make_batch(feeds: Sequence[Feed], *, vocab_size: int, page_copies: Sequence[tuple[int, int]] = ()) -> Batch:
@@ -102,6 +121,7 @@ def make_batch(feeds: Sequence[Feed], *, vocab_size: int, page_copies: Sequence[
         sampler_masks=np.array(
             [mask_ids[i] if draw.mask is not None else -1 for i, (_, draw) in enumerate(draws)], np.int32
         ),
+        adjustments=adjustments_of([draw for _, draw in draws]),
         probes=tuple(probes),
         page_copies=np.array(page_copies, np.int32).reshape(-1, 2),
         key_mask=key_mask if masks else None,

@@ -125,6 +125,44 @@ async def test_both_languages_and_both_ways_make_the_same_tokens_and_the_same_co
     assert by_steps == by_python
 
 
+async def test_penalties_and_biases_are_those_of_python_and_not_for_single_steps(
+    run_program: RunProgram, run_javascript: RunProgram, tmp_path: Any
+) -> None:
+    python = """
+        from inferlet import Context, Model, Sampler
+
+        async def main():
+            generator = Context(Model.default()).user("Tell me about rain.").generate(
+                Sampler.argmax(), max_tokens=20, repetition_penalty=1.5, frequency_penalty=0.5, presence_penalty=0.25,
+                logit_bias={300: 4.0, 32: -100})
+            return await generator.collect_tokens()
+    """
+    typescript = """
+        import { Context, InferletError, Model, Sampler } from 'inferlet';
+
+        export async function main() {
+          using context = new Context(Model.default()).user('Tell me about rain.');
+          const options = {
+            maxTokens: 20, repetitionPenalty: 1.5, frequencyPenalty: 0.5, presencePenalty: 0.25,
+          };
+          const made = [];
+          for (const logitBias of [{ 300: 4, 32: -100 }, new Map([[300, 4], [32, -100]])]) {
+            using fork = context.fork();
+            made.push([...(await fork.generate(Sampler.argmax(), { ...options, logitBias }).collectTokens())]);
+          }
+          try {
+            for await (const step of context.generate(Sampler.argmax(), options)) await step.execute();
+          } catch (error) {
+            if (error instanceof InferletError) made.push(error.code);
+          }
+          return made;
+        }
+    """
+    by_python = (await run_program(python)).value
+    (tmp_path / "main.py").unlink()  # both write their program there
+    assert (await run_javascript(typescript)).value == [by_python, by_python, "host-only"]
+
+
 async def test_without_a_seed_the_tokens_are_those_of_the_process(run_javascript: RunProgram) -> None:
     source = """
         import { Context, Model, Sampler } from 'inferlet';

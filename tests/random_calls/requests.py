@@ -85,6 +85,7 @@ def options(tokens: list[int], max_tokens: int, stop: set[int], *, speculate: bo
     right: dict[str, Any] = {
         "tokens": tokens,
         "sampler": GREEDY,
+        "adjustment": None,
         "max_tokens": max_tokens,
         "stop": sorted(stop),
         "stop_texts": [],

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from pie.adjustment import Adjustment
 from pie.errors import ContextError
 from pie.forward import (
     AdapterNumber,
@@ -34,7 +35,7 @@ from pie.forward import (
     StepResult,
 )
 
-__all__ = ["FakeDevice", "make_info", "noise"]
+__all__ = ["FakeDevice", "adjusted", "make_info", "noise"]
 
 
 def make_info(
@@ -152,7 +153,7 @@ class FakeDevice:
         num_tokens = np.ones(count, np.int32)
         logits = np.stack([self._logits(states[row]) for row in batch.logit_rows] or [np.zeros(0)])
         for sampler in range(count):
-            tokens[sampler, 0] = self._draw(batch, sampler, logits[batch.sampler_rows[sampler]], step=0)
+            tokens[sampler, 0] = self._draw(batch, sampler, logits[batch.sampler_rows[sampler]], [])
         if batch.steps > 1:
             self._run_on(batch, tokens, num_tokens)
         probes = tuple(_probe(logits[row], probe) for row, probe in batch.probes)
@@ -173,7 +174,7 @@ class FakeDevice:
                 state = self._write_one(
                     batch, row, int(last), int(batch.positions[row]) + step, int(batch.kv_index[row]) + step, None
                 )
-                tokens[sampler, step] = self._draw(batch, sampler, self._logits(state), step=step)
+                tokens[sampler, step] = self._draw(batch, sampler, self._logits(state), tokens[sampler, :step].tolist())
                 num_tokens[sampler] += 1
 
     def _write(
@@ -225,8 +226,17 @@ class FakeDevice:
     def _logits(self, state: int) -> npt.NDArray[np.float64]:
         return noise(state, self._info.vocab_size) * 8.0
 
-    def _draw(self, batch: Batch, sampler: int, logits: npt.NDArray[np.float64], *, step: int) -> int:
-        scores = logits.copy()
+    def _draw(self, batch: Batch, sampler: int, logits: npt.NDArray[np.float64], drawn: list[int]) -> int:
+        """The next token of a sampler that drew these before in the same run."""
+        scores, step = logits.copy(), len(drawn)
+        for one in [] if batch.adjustments is None else batch.adjustments.one_by_one():
+            if one.sampler == sampler:
+                counts = dict(zip(one.token_ids.tolist(), one.counts.tolist(), strict=True))
+                if len(counts) < len(one.token_ids):
+                    raise AssertionError("a token is counted twice")
+                for token in drawn:
+                    counts[token] = counts.get(token, 0) + 1
+                scores = adjusted(scores, one.adjustment, counts)
         if batch.temperature[sampler] > 0:
             key = int(batch.seeds[sampler]) * 1_000_003 + int(batch.counters[sampler]) + step
             scores = scores / batch.temperature[sampler] - np.log(-np.log(noise(key, len(scores)) + 1e-12))
@@ -235,6 +245,17 @@ class FakeDevice:
             bits = np.unpackbits(batch.logit_masks[slot].view(np.uint8), bitorder="little", count=len(scores))
             scores[bits == 0] = -np.inf
         return int(scores.argmax())
+
+
+def adjusted(logits: npt.NDArray[np.float64], wanted: Adjustment, counts: Mapping[int, int]) -> npt.NDArray[np.float64]:
+    """Logits after penalties for tokens that are so often in the output, and biases."""
+    scores = logits.copy()
+    for token, count in counts.items():
+        scores[token] *= wanted.repetition_penalty if scores[token] <= 0 else 1 / wanted.repetition_penalty
+        scores[token] -= count * wanted.frequency_penalty + (count > 0) * wanted.presence_penalty
+    for token, bias in wanted.logit_bias:
+        scores[token] += bias
+    return scores
 
 
 def _copies(batch: Batch) -> list[npt.NDArray[Any]]:

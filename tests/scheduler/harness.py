@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tests.scheduler.fake_device import FakeDevice
 from tests.scheduler.oracle import History
 
+from pie.adjustment import Adjustment
 from pie.forward import (
     AdapterUse,
     Constraint,
@@ -202,6 +203,7 @@ async def decode(
     drafter: Drafter | None = None,
     adapter: AdapterUse | None = None,
     window: Window | None = None,
+    adjustment: Adjustment | None = None,
 ) -> Collector:
     """Run a decode to its end."""
     sink = Collector()
@@ -217,6 +219,7 @@ async def decode(
         drafter=drafter,
         adapter=adapter,
         window=window,
+        adjustment=adjustment,
     )
     scheduler.decode(request, sink)
     await sink.done.wait()

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import AdapterWeights
 from pie.forward import BoolBytes, Int32Array, PageId
 
@@ -74,9 +75,10 @@ class Draws:
     counters: UInt64Array
     logit_masks: npt.NDArray[np.uint32]
     sampler_masks: Int32Array
+    adjustments: Adjustments | None = None
 
-    def following(self, keep: npt.NDArray[np.intp]) -> Draws:
-        """The next step of a decode run: the kept samplers, each one counter further."""
+    def following(self, keep: npt.NDArray[np.intp], token_ids: Int32Array) -> Draws:
+        """The next step of a decode run: the kept samplers, each one counter and one drawn token further."""
         return Draws(
             sampler_rows=np.arange(len(keep), dtype=np.int32),
             temperature=self.temperature[keep],
@@ -87,6 +89,7 @@ class Draws:
             counters=self.counters[keep] + np.uint64(1),
             logit_masks=self.logit_masks,
             sampler_masks=self.sampler_masks[keep],
+            adjustments=None if self.adjustments is None else self.adjustments.following(keep, token_ids),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import AdapterWeights
 from pie.engine.backend import Draws, Rows, Run
 from pie.errors import RequestError
@@ -119,6 +120,7 @@ def _draws(batch: Batch, info: DeviceInfo) -> Draws:
         counters=_array(batch.counters, _UINT64, "counters"),
         logit_masks=_array(batch.logit_masks, _UINT32, "logit_masks", dims=2),
         sampler_masks=_array(batch.sampler_masks, _INT32, "sampler_masks"),
+        adjustments=None if batch.adjustments is None else _adjustments(batch.adjustments, batch, info),
     )
     per_sampler = (draws.temperature, draws.top_k, draws.top_p, draws.min_p, draws.seeds, draws.counters)
     num_samplers = len(draws.sampler_rows)
@@ -132,6 +134,31 @@ def _draws(batch: Batch, info: DeviceInfo) -> Draws:
         raise _bad_batch(f"logit_masks must have {words} words, not {draws.logit_masks.shape[1]}")
     _require_range(draws.sampler_masks + 1, len(draws.logit_masks) + 1, "sampler_masks")
     return draws
+
+
+def _adjustments(given: Adjustments, batch: Batch, info: DeviceInfo) -> Adjustments:
+    floats, starts = ("repetition", "frequency", "presence", "biases"), ("token_starts", "bias_starts")
+    checked = Adjustments(
+        **{
+            name: _array(getattr(given, name), _FLOAT32 if name in floats else _INT32, name)
+            for name in Adjustments.__slots__
+        }
+    )
+    count = len(checked.samplers)
+    _require_range(checked.samplers, len(batch.sampler_rows), "adjusted samplers")
+    _require(bool((np.diff(checked.samplers) > 0).all()), "adjusted samplers must increase")
+    _require(all(len(getattr(checked, name)) == count for name in floats[:3]), "an adjusted sampler lacks a penalty")
+    _require(bool((checked.repetition > 0).all()), "a repetition penalty must be above 0")
+    _require(all(np.isfinite(getattr(checked, name)).all() for name in floats), "an adjustment is not finite")
+    for name, ends in zip(starts, (len(checked.token_ids), len(checked.bias_ids)), strict=True):
+        values = getattr(checked, name)
+        _require(len(values) == count + 1 and values[0] == 0 and values[-1] == ends, f"{name} does not fit its arrays")
+        _require(bool((np.diff(values) >= 0).all()), f"{name} must not decrease")
+    _require(len(checked.counts) == len(checked.token_ids), "counts must have one entry per token")
+    _require(len(checked.biases) == len(checked.bias_ids), "biases must have one entry per token")
+    _require_range(checked.token_ids, info.vocab_size, "adjusted token_ids")
+    _require_range(checked.bias_ids, info.vocab_size, "bias_ids")
+    return checked
 
 
 def _run(batch: Batch, draws: Draws, info: DeviceInfo) -> tuple[npt.NDArray[np.intp], Run]:

@@ -35,5 +35,5 @@ def decode_run(backend: Backend, rows: Rows, draws: Draws, run: Run) -> Drawn:
         keep = np.flatnonzero(going_on)
         if not len(keep):
             break
-        rows, draws, active = rows.following(keep, new[keep]), draws.following(keep), active[keep]
+        rows, draws, active = rows.following(keep, new[keep]), draws.following(keep, new[keep]), active[keep]
     return Drawn(tokens, num_tokens, status)

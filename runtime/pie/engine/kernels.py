@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch  # before the kernels are loaded: they use torch's OpenMP runtime
 
+from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import MODULES, AdapterWeights
 from pie.engine.backend import Drawn, Draws, Rows, Run
 from pie.engine.kernel_build import build_kernels
@@ -72,6 +73,8 @@ class _Draws(ctypes.Structure):
         ("mask_words", _Int),
         *((name, _Pointer) for name in ("sampler_rows", "temperature", "top_k", "top_p", "min_p", "seeds")),
         *((name, _Pointer) for name in ("counters", "logit_masks", "sampler_masks")),
+        ("num_adjusted", _Int),
+        *((name, _Pointer) for name in Adjustments.__slots__),
     )
 
 
@@ -260,7 +263,10 @@ def _rows(rows: Rows, adapter_tables: npt.NDArray[np.uintp]) -> _Rows:
 def _draws(draws: Draws) -> _Draws:
     samplers = (draws.sampler_rows, draws.temperature, draws.top_k, draws.top_p, draws.min_p, draws.seeds)
     rest = (draws.counters, draws.logit_masks, draws.sampler_masks)
-    return _Draws(len(draws.seeds), draws.logit_masks.shape[1], *_addresses(*samplers, *rest))
+    adjusted = () if draws.adjustments is None else [getattr(draws.adjustments, name) for name in Adjustments.__slots__]
+    num_adjusted = len(adjusted[0]) if adjusted else 0
+    arrays = (*_addresses(*samplers, *rest), num_adjusted, *_addresses(*adjusted))
+    return _Draws(len(draws.seeds), draws.logit_masks.shape[1], *arrays)
 
 
 def _addresses(*arrays: npt.NDArray[Any] | None) -> list[int | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pie.engine.adjusting import adjust
 from pie.engine.backend import Drawn, Draws, DrawStatus
 from pie.forward import LogitMask
 
@@ -103,8 +104,10 @@ def _invert(weights: Float64Array, uniform: Float64Array) -> npt.NDArray[np.intp
 
 
 def _allowed_logits(logits: npt.NDArray[np.float32], draws: Draws) -> npt.NDArray[np.float32]:
-    """The samplers' rows `[S, vocab]`, -inf where their masks forbid."""
+    """The samplers' rows `[S, vocab]`, adjusted, and -inf where their masks forbid."""
     allowed = logits[draws.sampler_rows]
+    if draws.adjustments is not None:
+        adjust(allowed, draws.adjustments)
     masked = np.flatnonzero(draws.sampler_masks >= 0)
     if len(masked):
         bits = _unpack(draws.logit_masks[draws.sampler_masks[masked]], logits.shape[1])
@@ -116,7 +119,7 @@ def _status(logits: npt.NDArray[np.float32], allowed: npt.NDArray[np.float32], d
     status = np.zeros(len(allowed), np.int32)
     status[allowed.max(axis=1) == -np.inf] = DrawStatus.NOTHING_ALLOWED
     unsound = ~(logits.max(axis=1) < np.inf)  # NaN compares false
-    status[unsound[draws.sampler_rows]] = DrawStatus.NOT_FINITE
+    status[unsound[draws.sampler_rows] | (allowed.max(axis=1) == np.inf)] = DrawStatus.NOT_FINITE
     sound = (draws.temperature >= 0) & (draws.temperature < np.inf) & (draws.top_k >= 0)
     sound &= (draws.top_p >= 0) & (draws.top_p <= 1) & (draws.min_p >= 0) & (draws.min_p <= 1)
     status[~sound] = DrawStatus.BAD_SAMPLER

@@ -12,6 +12,7 @@ from pie.generation.generation import Generation as OffloadedGeneration
 from pie.generation.generation import Progress
 from pie.generation.text_stop import TextStop
 from pie.host.adapter import Adapter, ChosenAdapter
+from pie.host.adjusting import adjustment_of
 from pie.host.context import Context
 from pie.host.inference import Matcher
 from pie.host.interface import Interface
@@ -102,6 +103,7 @@ def start(
         drafter=NgramDrafter() if options["speculate"] and not stop_texts else None,
         adapter=use,
         window=_window(options["window"]),
+        adjustment=adjustment_of(options["adjustment"], served.vocab_size),
     )
     generation.attach(served.scheduler.decode(request, generation))
     if not is_seeded:

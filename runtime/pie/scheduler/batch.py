@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pie.adjustment import Adjusted, Adjustments
 from pie.forward import (
     AdapterUse,
     Batch,
@@ -96,9 +97,10 @@ def assemble(
         arrays["step_limits"] = np.minimum(rows.limit[selected], steps)
         taking_part = np.arange(rows.count)[selected].tolist()
         arrays["stop_ids"] = tuple(rows.decodes[row].stop_ids for row in taking_part)
+    adjusted = _adjusted_rows(rows, selected) if rows.num_adjusted else []
     if not chunks:
-        return Batch(**arrays), []
-    writer = _ChunkWriter(arrays)
+        return Batch(**arrays, adjustments=Adjustments.of(adjusted)), []
+    writer = _ChunkWriter(arrays, adjusted)
     for chunk, mask in zip(chunks, masks, strict=True):
         writer.add(chunk, mask)
     return writer.batch(), writer.readings
@@ -197,6 +199,11 @@ def _adapter_arrays(rows: DecodeRows, selected: slice | Int32Array) -> dict[str,
     return {"adapters": tuple(numbers), "adapter_of_row": np.array(numbered, np.int32)} if numbers else {}
 
 
+def _adjusted_rows(rows: DecodeRows, selected: slice | Int32Array) -> list[Adjusted]:
+    counts = (decode.counts for decode in rows.decodes_of(selected))
+    return [of.adjusted(sampler) for sampler, of in enumerate(counts) if of is not None]
+
+
 @dataclass(slots=True, eq=False)
 class _SamplerColumns:
     """The samplers of all chunks, one entry per draw."""
@@ -225,9 +232,10 @@ class _SamplerColumns:
 class _ChunkWriter:
     """Appends chunks to the arrays of the decode rows."""
 
-    def __init__(self, decodes: dict[str, Any]) -> None:
+    def __init__(self, decodes: dict[str, Any], adjusted: list[Adjusted]) -> None:
         self.readings: list[Reading] = []
         self._decodes = decodes
+        self._adjusted = adjusted
         self._tokens: list[Int32Array] = []
         self._positions: list[Int32Array] = []
         self._kv: list[Int32Array] = []
@@ -291,7 +299,7 @@ class _ChunkWriter:
             of_decode = decodes.get("adapter_of_row", np.full(self._num_decodes, -1, np.int32))
             of_chunk = np.repeat(np.array(self._adapter_of_chunk, np.int32), lengths)
             extra["adapter_of_row"] = np.concatenate([of_decode, of_chunk])
-        return Batch(**{**decodes, **extra})
+        return Batch(**{**decodes, **extra}, adjustments=Adjustments.of(self._adjusted))
 
     def _add_attention(self, chunk: Chunk, attention_mask: Sequence[Sequence[int]]) -> None:
         item = chunk.item
@@ -341,7 +349,11 @@ class _ChunkWriter:
                     self._logit_rows.append(self._num_rows + readout.index - item.done)
                 row = logit_index[readout.index]
                 if isinstance(readout.what, Sampler):
-                    self.readings.append(Reading(item, number, self._num_decodes + len(self._samplers.row), draws))
+                    first = self._num_decodes + len(self._samplers.row)
+                    self.readings.append(Reading(item, number, first, draws))
+                    if item.decode is not None and item.decode.counts is not None:
+                        guesses = item.token_ids[1 : readout.index + 1].tolist() if item.goes_on else ()
+                        self._adjusted.append(item.decode.counts.adjusted(first, guesses))
                     slot = self._mask_slot(readout.mask if mask is None else mask)
                     self._samplers.add(readout.what, row=row, seed=item.seed % _U64, counter=counter, mask=slot)
                 else:

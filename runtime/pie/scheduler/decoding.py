@@ -192,6 +192,8 @@ class Decoding:
     def take(self, decode: Decode, drawn: Sequence[int], left: int) -> LogitMask | None:
         """Note drawn tokens and perhaps the end; returns the mask of the next draw."""
         decode.num_drawn += len(drawn)
+        if decode.counts is not None:
+            decode.counts.add(drawn)
         end: FinishReason | PieError | None = None
         mask = None
         if drawn[-1] in decode.request.stop_ids:

@@ -25,6 +25,7 @@ from pie.forward import (
     TokenSink,
 )
 from pie.mask import Window, brle_to_bools
+from pie.scheduler.adjusting import TokenCounts
 from pie.scheduler.context import Context
 from pie.scheduler.origins import RowOrigin, adapted, masked
 from pie.scheduler.prefix import page_digest, page_key, row_key
@@ -70,6 +71,7 @@ class Decode:
         stop_ids: the request's stop tokens, sorted, i32.
         floor_pages: pages the context had before; so many stay if the decode needs fewer.
         num_drawn: tokens drawn so far; only counted where `is_plain` is not.
+        counts: what its adjustment counts, once it has begun; None without one.
         over: it has ended or was cancelled; it draws no more tokens.
         cancelled: its sink hears no more.
         paused: where it goes on, while its context is off the device.
@@ -79,6 +81,7 @@ class Decode:
     __slots__ = (
         "cancelled",
         "context",
+        "counts",
         "floor_pages",
         "num_drawn",
         "over",
@@ -97,6 +100,7 @@ class Decode:
         self.stop_ids: Int32Array = np.array(sorted(filter(_is_i32, request.stop_ids)), np.int32)
         self.floor_pages = 0
         self.num_drawn = 0
+        self.counts: TokenCounts | None = None
         self.over = False
         self.cancelled = False
         self.paused: PausedRow | None = None
@@ -105,7 +109,15 @@ class Decode:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but a stop token or the limit ends it, and nobody looks at its tokens before its sink."""
-        return self.request.constraint is None and self.request.drafter is None and not self.over
+        request = self.request
+        return request.constraint is None and request.drafter is None and request.adjustment is None and not self.over
+
+    def begin(self) -> None:
+        """Note what the context has before the first pass."""
+        request, context = self.request, self.context
+        self.floor_pages = len(context.pages)
+        if request.adjustment is not None and self.counts is None:
+            self.counts = TokenCounts(request.adjustment, [*context.token_ids(), *request.token_ids])
 
     def row_origins(self, start: int, count: int) -> Mapping[int, RowOrigin]:
         """As `Pass.row_origins`, of `count` tokens that were fed one by one from place `start` of the context on."""
@@ -246,6 +258,14 @@ class Pass:
     def owner(self) -> str:
         """Whose turn it takes."""
         return self.context.owner or ""
+
+    def begin(self, num_reused: int) -> None:
+        """Start where so many of its tokens are in known pages."""
+        if self.decode is not None and not self.goes_on:
+            self.decode.begin()
+        self.started, self.done = True, num_reused
+        if not self.replay:
+            self.context.reused_tokens += num_reused
 
     def go_on(self, token_ids: Sequence[int], readouts: Sequence[Readout], *, counter: int) -> None:
         """Become the next pass of the same decode, over these tokens."""

@@ -47,13 +47,14 @@ class DecodeRows:
         num_constrained: rows whose decode has a constraint.
         num_windowed: rows whose decode has a window.
         num_adapted: rows whose decode has an adapter.
+        num_adjusted: rows whose decode has an adjustment.
     """
 
     def __init__(self, *, vocab_size: int, page_size: int, max_run_steps: int) -> None:
         """Start without rows."""
         self.count = 0
         self.decodes: list[Decode] = []
-        self.num_constrained = self.num_windowed = self.num_adapted = 0
+        self.num_constrained = self.num_windowed = self.num_adapted = self.num_adjusted = 0
         self._row_of: dict[ContextId, int] = {}
         self.page_size = page_size
         self._free_masks: list[int] = []
@@ -237,6 +238,7 @@ class DecodeRows:
         self.num_constrained += change * (request.constraint is not None)
         self.num_windowed += change * (request.window is not None)
         self.num_adapted += change * (request.adapter is not None)
+        self.num_adjusted += change * (request.adjustment is not None)
 
     def _take_mask_slot(self) -> int:
         if not self._free_masks:

@@ -286,14 +286,9 @@ class Stepper:
 
     def _attach(self, start: Start) -> None:
         item = start.item
-        item.started = True
-        if item.decode is not None and not item.goes_on:
-            item.decode.floor_pages = len(item.context.pages)
+        item.begin(len(start.reused) * self.contexts.page_size)
         self.contexts.attach(item.context, start.reused)
-        item.done = len(start.reused) * self.contexts.page_size
         self.stats.reused_tokens += item.done
-        if not item.replay:
-            item.context.reused_tokens += item.done
 
     def _first_masks(self, planned: Sequence[Chunk]) -> tuple[list[Chunk], list[LogitMask | None]]:
         """Ask for the masks of the first draws; a decode whose constraint raises is dropped from the step."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pie.adjustment import Adjustment
 from pie.errors import ContextError, PieError
 from pie.forward import DecodeRequest, DeviceInfo, ForwardRequest, LogitMask, Logprobs, Readout, Sampler
 from pie.mask import brle_to_bools
@@ -16,6 +17,7 @@ from pie.scheduler.passes import Pass
 __all__ = ["at_least_zero", "check_decode", "check_forward", "refusal"]
 
 _MAX_DRAWS = 65536
+_MOST_ADDED = 100
 
 
 def at_least_zero(count: int) -> int:
@@ -70,6 +72,8 @@ def check_decode(request: DecodeRequest, info: DeviceInfo) -> None:
     _check_stream(request.counter)
     _check_sampler(request.sampler)
     _check_logit_mask(request.mask, info)
+    if request.adjustment is not None:
+        _check_adjustment(request.adjustment, info)
 
 
 def refusal(item: Pass, contexts: ContextTable, max_positions: int) -> PieError | None:
@@ -162,6 +166,19 @@ def _check_sampler(sampler: Sampler) -> None:
         raise faults.bad_request(
             f"{sampler} is not a sampler",
             remedy=f"Use temperature >= 0, top_k >= 0, top_p and min_p from 0 to 1, and 1 to {_MAX_DRAWS} draws.",
+        )
+
+
+def _check_adjustment(adjustment: Adjustment, info: DeviceInfo) -> None:
+    biases = dict(adjustment.logit_bias)
+    if biases:
+        _check_tokens(tuple(biases), info)
+    numbers = (adjustment.frequency_penalty, adjustment.presence_penalty, *biases.values())
+    is_fine = all(-_MOST_ADDED <= number <= _MOST_ADDED for number in numbers)
+    if not is_fine or not 0 < adjustment.repetition_penalty < float("inf") or len(biases) < len(adjustment.logit_bias):
+        raise faults.bad_request(
+            f"{adjustment} is no adjustment",
+            remedy=f"Use a repetition penalty above 0, numbers up to {_MOST_ADDED}, and one bias per token.",
         )
 
 

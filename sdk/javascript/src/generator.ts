@@ -202,6 +202,10 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
       this.end();
       return undefined;
     }
+    const hostOnly = this.plan.needsHost;
+    if (hostOnly !== undefined) {
+      throw new InferletError('host-only', `${hostOnly} is for generations that run as a whole, not step by step`);
+    }
     this.#rebid();
     return new GenStep(this, this.#nextMask());
   }

@@ -14,6 +14,14 @@ export interface GenerateOptions {
   stop?: Iterable<number> | undefined;
   /** Texts that end the generation: what is shown ends before the first of them. At most 64. */
   stopTexts?: readonly string[] | undefined;
+  /** Makes tokens of prompt and output less likely if above 1; from 0.01 to 100. */
+  repetitionPenalty?: number | undefined;
+  /** Makes tokens less likely the more often they are in the output; from -2 to 2. */
+  frequencyPenalty?: number | undefined;
+  /** Makes tokens less likely that are in the output; from -2 to 2. */
+  presencePenalty?: number | undefined;
+  /** What is added to the logits of tokens; from -100 to 100. */
+  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   /** What restricts the tokens; several hold together. */
   constrain?: Schema | Constraint | readonly (Schema | Constraint)[] | undefined;
   /** BRLE of the tokens that may be drawn in every step. */
@@ -43,6 +51,10 @@ const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
   maxTokens: true,
   stop: true,
   stopTexts: true,
+  repetitionPenalty: true,
+  frequencyPenalty: true,
+  presencePenalty: true,
+  logitBias: true,
   constrain: true,
   logitMask: true,
   speculator: true,

@@ -1,6 +1,9 @@
 /** How the tokens of a generation are made, as far as it does not change from token to token. */
 
+import type { Adjustment } from 'pie:ext/generation';
+
 import type { Adapter } from './adapter.ts';
+import { adjustmentOf } from './adjustment.ts';
 import { GrammarConstraint, type Constraint, type Foresight } from './constraints.ts';
 import { intersect, type Brle } from './mask.ts';
 import { s64, u32List, u64 } from './numbers.ts';
@@ -27,6 +30,7 @@ export interface Draft {
 export class Plan {
   readonly logitMask: Brle;
   readonly stopTexts: readonly string[];
+  readonly adjustment: Adjustment | undefined;
   readonly constraints: Constraint[] = [];
   readonly speculator: Speculator | undefined;
   readonly seed: bigint | undefined;
@@ -43,6 +47,7 @@ export class Plan {
     options: GenerateOptions,
   ) {
     this.logitMask = u32List(options.logitMask ?? [], 'a run');
+    this.adjustment = adjustmentOf(options);
     this.stopTexts = [...(options.stopTexts ?? [])];
     this.speculator = options.speculator;
     this.systemSpeculation = options.systemSpeculation ?? false;
@@ -64,6 +69,11 @@ export class Plan {
       this.customs.length === 0 && // so are the masks of a constraint that is not a grammar
       this.sampler.draws === 1 // a step of several draws makes tokens that do not follow each other
     );
+  }
+
+  /** What the server alone can do, and only for a whole generation; undefined if nothing is. */
+  get needsHost(): string | undefined {
+    return this.adjustment === undefined ? undefined : 'a penalty or a logit bias';
   }
 
   /** The constraints that the server can apply by itself. */

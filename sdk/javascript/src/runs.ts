@@ -74,6 +74,7 @@ export class HostRun implements Run {
       hideReasoning: !wishes.reasoning,
       counter: BigInt(tally.numGenerated),
       ...(tally.numRemaining !== undefined && { maxTokens: tally.numRemaining }),
+      ...(plan.adjustment !== undefined && { adjustment: plan.adjustment }),
       ...(plan.logitMask.length > 0 && { logitMask: plan.logitMask }),
       ...(plan.seed !== undefined && { seed: plan.seed }),
       ...(plan.zoSeed !== undefined && { adapterSeed: plan.zoSeed }),

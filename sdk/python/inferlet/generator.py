@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from inferlet import bidding, chat, mask, options, runs
+from inferlet.adjustment import Adjustment
 from inferlet.constraints import Constraint, Schema, any_json, json_schema
 from inferlet.errors import Error
 from inferlet.output import ProbeHandle
@@ -41,6 +42,12 @@ class Generator:
             sampler,
             logit_mask=list(given.get("logit_mask") or ()),
             stop_texts=tuple(given.get("stop_texts") or ()),
+            adjustment=Adjustment(
+                given.get("repetition_penalty"),
+                given.get("frequency_penalty"),
+                given.get("presence_penalty"),
+                dict(given.get("logit_bias") or {}),
+            ),
             speculator=given.get("speculator"),
             system_speculation=bool(given.get("system_speculation")),
             adapter=given.get("adapter"),
@@ -129,6 +136,8 @@ class Generator:
         if self.tally.is_over or not self.can_continue():
             self.tally.done = True
             raise StopAsyncIteration
+        if self.plan.needs_host is not None:
+            raise Error("host-only", f"{self.plan.needs_host} is for generations that run as a whole, not step by step")
         self._rebid()
         return GenStep(self, self._next_mask())
 

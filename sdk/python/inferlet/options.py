@@ -26,6 +26,10 @@ class GenerateOptions(TypedDict, total=False):
         max_tokens: stop after so many tokens.
         stop: tokens that end the generation, and are not part of it. With `auto_flush` the default is the template's.
         stop_texts: texts that end the generation: what is shown ends before the first of them. At most 64.
+        repetition_penalty: makes tokens of prompt and output less likely if above 1; from 0.01 to 100.
+        frequency_penalty: makes tokens less likely the more often they are in the output; from -2 to 2.
+        presence_penalty: makes tokens less likely that are in the output; from -2 to 2.
+        logit_bias: what is added to the logits of tokens; from -100 to 100.
         constrain: what restricts the tokens; several hold together.
         logit_mask: BRLE of the tokens that may be drawn in every step.
         speculator: guesses tokens, several of which are then checked in one step.
@@ -42,6 +46,10 @@ class GenerateOptions(TypedDict, total=False):
     max_tokens: int | None
     stop: Iterable[int] | None
     stop_texts: Sequence[str] | None
+    repetition_penalty: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logit_bias: Mapping[int, float] | None
     constrain: Schema | Constraint | Sequence[Schema | Constraint] | None
     logit_mask: Sequence[int] | None
     speculator: Speculator | None

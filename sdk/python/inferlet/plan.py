@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inferlet import mask
+from inferlet.adjustment import Adjustment
 from inferlet.constraints import Constraint, Foresight, GrammarConstraint
 from inferlet.output import ProbeHandle
 from inferlet.sampler import Probe, Sampler
@@ -25,6 +26,7 @@ class Plan:
     sampler: Sampler
     logit_mask: list[int] = field(default_factory=list)
     stop_texts: tuple[str, ...] = ()
+    adjustment: Adjustment = field(default_factory=Adjustment)
     constraints: list[Constraint] = field(default_factory=list)
     speculator: Speculator | None = None
     system_speculation: bool = False
@@ -47,6 +49,11 @@ class Plan:
             and not self.customs  # so are the masks of a constraint that is not a grammar
             and self.sampler.draws == 1  # a step of several draws makes tokens that do not follow each other
         )
+
+    @property
+    def needs_host(self) -> str | None:
+        """What the server alone can do, and only for a whole generation; None if nothing is."""
+        return "a penalty or a logit bias" if self.adjustment else None
 
     @property
     def grammars(self) -> list[GrammarConstraint]:

@@ -86,6 +86,7 @@ class HostRun:
         options = wit_generation.Options(
             tokens=list(self._fed),
             sampler=plan.sampler.wit,
+            adjustment=plan.adjustment.wit,
             max_tokens=tally.num_remaining,
             stop=sorted(tally.stop),
             stop_texts=list(plan.stop_texts),

@@ -104,6 +104,7 @@ def options(max_tokens):
     return wit_generation.Options(
         tokens=[60],
         sampler=Sampler.argmax().wit,
+        adjustment=None,
         max_tokens=max_tokens,
         stop=[],
         stop_texts=[],

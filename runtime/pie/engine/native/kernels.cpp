@@ -19,6 +19,12 @@ struct Draws {
     const uint64_t *seeds, *counters;
     const uint32_t* logit_masks;
     const int32_t* sampler_masks;
+    // Some samplers are adjusted, see pie/adjustment.py.
+    int32_t num_adjusted;
+    const int32_t* adjusted;
+    const float *repetition, *frequency, *presence;
+    const int32_t *token_starts, *token_ids, *counts, *bias_starts, *bias_ids;
+    const float* biases;
 
     Sampler at(int i, uint64_t steps_done) const {
         return {temperature[i], top_k[i], top_p[i], min_p[i], seeds[i], counters[i] + steps_done};
@@ -26,6 +32,39 @@ struct Draws {
     const uint32_t* mask(int i) const {
         return sampler_masks[i] < 0 ? nullptr : logit_masks + int64_t(sampler_masks[i]) * mask_words;
     }
+};
+
+// The adjustments of a step or a run, with counts of their own that grow with what is drawn.
+class Tallies {
+   public:
+    explicit Tallies(const Draws& draws) : draws(draws) {
+        if (!draws.num_adjusted) return;
+        of_sampler.assign(draws.num_samplers, -1);
+        for (int a = 0; a < draws.num_adjusted; a++) {
+            const int first = draws.token_starts[a], end = draws.token_starts[a + 1];
+            of_sampler[draws.adjusted[a]] = a;
+            ids.emplace_back(draws.token_ids + first, draws.token_ids + end);
+            counts.emplace_back(draws.counts + first, draws.counts + end);
+        }
+    }
+    bool has(int sampler) const { return !of_sampler.empty() && of_sampler[sampler] >= 0; }
+    Adjustment at(int sampler) const {
+        const int a = of_sampler[sampler], bias = draws.bias_starts[a];
+        return {draws.repetition[a], draws.frequency[a], draws.presence[a], int(ids[a].size()), ids[a].data(),
+                counts[a].data(), draws.bias_starts[a + 1] - bias, draws.bias_ids + bias, draws.biases + bias};
+    }
+    void add(int sampler, int32_t token) {
+        if (!has(sampler)) return;
+        const int a = of_sampler[sampler];
+        const size_t place = std::find(ids[a].begin(), ids[a].end(), token) - ids[a].begin();
+        if (place == ids[a].size()) ids[a].push_back(token), counts[a].push_back(0);
+        counts[a][place]++;
+    }
+
+   private:
+    const Draws& draws;
+    std::vector<int> of_sampler;  // empty if none is adjusted
+    std::vector<std::vector<int32_t>> ids, counts;
 };
 
 // A decode run; stop ids of sampler i are stop_ids[stop_starts[i] … stop_starts[i + 1]], sorted.
@@ -65,7 +104,8 @@ class SamplerBank {
     SamplerBank(int vocab, int threads) : vocab(vocab), stride((vocab + BLOCK - 1) / BLOCK * BLOCK), of_thread(threads) {}
 
     // Draw for `count` samplers; `of(i)` names the sampler and the row of the i-th.
-    template <class F> void draw(const float* logits, const Draws& draws, int count, uint64_t steps_done, F of) {
+    template <class F>
+    void draw(const float* logits, const Draws& draws, const Tallies& tallies, int count, uint64_t steps_done, F of) {
         const int64_t worth_a_thread = 1 << 18;  // logits to look at before a second thread pays
         const int threads = std::max<int64_t>(1, std::min<int64_t>(of_thread.size(), count * int64_t(vocab) / worth_a_thread));
         with_team(threads, [&](Team team) {
@@ -75,7 +115,10 @@ class SamplerBank {
                 const float* row = logits + int64_t(target.row) * stride;
                 const int i = target.sampler;
                 *target.token = 0;
-                *target.status = of_thread[team.index].draw(row, vocab, draws.mask(i), draws.at(i, steps_done), target.token);
+                const bool adjusted = tallies.has(i);
+                const Adjustment adjustment = adjusted ? tallies.at(i) : Adjustment{};
+                *target.status = of_thread[team.index].draw(row, vocab, draws.mask(i), adjusted ? &adjustment : nullptr,
+                                                            draws.at(i, steps_done), target.token);
             }
         });
     }
@@ -140,7 +183,7 @@ void pie_samplers_free(SamplerBank* samplers) { delete samplers; }
 
 // Logits as pie_forward gives them; tokens and status are [S].
 void pie_sample(SamplerBank* samplers, const float* logits, const Draws* draws, int32_t* tokens, int32_t* status) {
-    samplers->draw(logits, *draws, draws->num_samplers, 0, [&](int i) {
+    samplers->draw(logits, *draws, Tallies(*draws), draws->num_samplers, 0, [&](int i) {
         return SamplerBank::Target{i, draws->sampler_rows[i], tokens + i, status + i};
     });
 }
@@ -149,12 +192,13 @@ void pie_sample(SamplerBank* samplers, const float* logits, const Draws* draws, 
 void pie_decode(Model* model, SamplerBank* samplers, const Rows* first, const Draws* draws, const Run* run,
                 const int32_t* threads_by_rows, int32_t* tokens, int32_t* num_tokens, int32_t* status) {
     Going going(*first);
+    Tallies tallies(*draws);
     model->hidden.resize(int64_t(first->num_rows) * model->shape.hidden);
     model->logits.resize(int64_t(first->num_rows) * samplers->stride);
     int count = first->num_rows;
     for (int step = 0; step < run->steps && count; step++) {
         model->forward(going.rows(*first, count), model->hidden.data(), model->logits.data(), threads_by_rows[count]);
-        samplers->draw(model->logits.data(), *draws, count, step, [&](int row) {
+        samplers->draw(model->logits.data(), *draws, tallies, count, step, [&](int row) {
             const int i = going.sampler[row];
             return SamplerBank::Target{i, row, tokens + int64_t(i) * run->steps + step, status + i};
         });
@@ -163,8 +207,9 @@ void pie_decode(Model* model, SamplerBank* samplers, const Rows* first, const Dr
             const int i = going.sampler[row];
             const int32_t token = tokens[int64_t(i) * run->steps + step];
             num_tokens[i] = status[i] == DRAWN ? step + 1 : 0;
-            if (status[i] == DRAWN && step + 1 < run->step_limits[i] && !run->stops(i, token))
-                going.advance(row, kept++, token);
+            if (status[i] != DRAWN || step + 1 >= run->step_limits[i] || run->stops(i, token)) continue;
+            tallies.add(i, token);
+            going.advance(row, kept++, token);
         }
         count = kept;
     }

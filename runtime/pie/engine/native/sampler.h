@@ -23,6 +23,16 @@ struct Sampler {
     }
 };
 
+// What is done to the logits of one sampler; `ids` are the tokens of prompt and output, `counts` how often in the output.
+struct Adjustment {
+    float repetition, frequency, presence;
+    int num_ids;
+    const int32_t *ids, *counts;
+    int num_biases;
+    const int32_t* bias_ids;
+    const float* biases;
+};
+
 enum DrawStatus : int32_t { DRAWN = 0, NOTHING_ALLOWED = 1, NOT_FINITE = 2, BAD_SAMPLER = 3 };
 
 // SplitMix64's finaliser (Steele, Lea and Flood, 2014).
@@ -38,11 +48,14 @@ inline double uniform(uint64_t seed, uint64_t counter) {
 
 class RowSampler {
    public:
-    // `logits` are `vocab` values, readable up to the next multiple of 16; bits of `mask` (may be null) are allowed ids.
-    DrawStatus draw(const float* logits, int vocab, const uint32_t* mask, const Sampler& sampler, int32_t* token) {
+    // `logits` are `vocab` values, readable up to the next multiple of 16; bits of `mask` (may be null) are allowed ids;
+    // `adjustment` may be null.
+    DrawStatus draw(const float* logits, int vocab, const uint32_t* mask, const Adjustment* adjustment,
+                    const Sampler& sampler, int32_t* token) {
         if (!sampler.sound()) return BAD_SAMPLER;
         size = (vocab + LANES - 1) / LANES * LANES;
         if (!take(logits, vocab, mask)) return NOT_FINITE;
+        if (adjustment && !adjust(*adjustment)) return NOT_FINITE;
         Floats top = Floats{} - INFINITY;
         for (int i = 0; i < size; i += LANES) {
             Floats x = load_floats(&allowed[i]);
@@ -86,6 +99,25 @@ class RowSampler {
         int found = 0;
         for (int i = 0; i < LANES; i++) found |= unsound[i];
         return !found;
+    }
+
+    // What the mask forbids stays at -inf, so that this may come after it; false if a logit leaves the range of floats.
+    // Products of a float with a float or a count are exact in doubles: the compiler may fuse them or not.
+    bool adjust(const Adjustment& by) {
+        bool sound = true;
+        for (int n = 0; n < by.num_ids; n++) {
+            float& x = allowed[by.ids[n]];
+            double y = x > 0 ? double(x) / by.repetition : double(x) * by.repetition;
+            y -= double(by.counts[n]) * by.frequency + (by.counts[n] > 0 ? double(by.presence) : 0.0);
+            x = float(y);
+            sound &= x < INFINITY;
+        }
+        for (int n = 0; n < by.num_biases; n++) {
+            float& x = allowed[by.bias_ids[n]];
+            x = float(double(x) + by.biases[n]);
+            sound &= x < INFINITY;
+        }
+        return sound;
     }
 
     void weigh(float temperature) {

@@ -26,6 +26,28 @@ declare module 'pie:ext/generation' {
     sink: number,
   }
   /**
+   * Changes of the logits before each draw, before masks and temperature, in this order.
+   */
+  export interface Adjustment {
+    /**
+     * Logits of tokens of prompt and output are divided by it if positive, else multiplied; 0.01 to 100, 1 is none.
+     * The prompt is all that the context holds, and `tokens`; the output is what this generation has drawn.
+     */
+    repetitionPenalty: number,
+    /**
+     * Taken from a token's logit as often as the token is in the output; -2 to 2.
+     */
+    frequencyPenalty: number,
+    /**
+     * Taken once from the logit of each token of the output; -2 to 2.
+     */
+    presencePenalty: number,
+    /**
+     * What is added to logits of tokens, each of which stands there once; -100 to 100.
+     */
+    logitBias: Array<[number, number]>,
+  }
+  /**
    * What to generate.
    */
   export interface Options {
@@ -37,6 +59,10 @@ declare module 'pie:ext/generation' {
      * Draws each token; must be one that draws a single token.
      */
     sampler: Sampler,
+    /**
+     * Changes the logits before each draw.
+     */
+    adjustment?: Adjustment,
     /**
      * How many tokens to make at most, at least 1; none is bounded by the model's context length.
      */

@@ -1,7 +1,7 @@
 # Generated from wit/ by `python -m pie.build.stubs`; do not edit.
 # ruff: noqa
 # fmt: off
-from typing import Optional, List, Self
+from typing import Optional, Tuple, List, Self
 from types import TracebackType
 from enum import Enum
 from dataclasses import dataclass
@@ -16,9 +16,17 @@ class Window:
     sink: int
 
 @dataclass
+class Adjustment:
+    repetition_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    logit_bias: List[Tuple[int, float]]
+
+@dataclass
 class Options:
     tokens: List[int]
     sampler: inference.Sampler
+    adjustment: Optional[Adjustment]
     max_tokens: Optional[int]
     stop: List[int]
     stop_texts: List[str]
