@@ -9,6 +9,8 @@ import pytest
 from tests.cli.shell import Pie, write_program
 from tests.engine.adapters import random_peft
 
+from pie.cli.completing import snapshots
+from pie.cli.snapshot import remove
 from pie.config import embedded_model
 from pie.engine.models.config import parse_config
 
@@ -40,6 +42,12 @@ def test_saved_contexts_are_listed_and_removed(pie: Pie, tmp_path: Path) -> None
     assert "\x1b" not in pie("snapshot", "list").out
     assert pie("snapshot", "remove", "notes").out == "Removed notes.\n"
     assert [row["name"] for row in json.loads(pie("snapshot", "list", "--json").out)] == ["evil\x1b[31m name"]
+
+
+def test_saved_contexts_are_completed(pie: Pie, tmp_path: Path) -> None:
+    save(pie, tmp_path, "one", "other", "two")
+    context, parameter = remove.make_context("pie", ["x"]), remove.params[0]
+    assert [item.value for item in snapshots(context, parameter, "o")] == ["one", "other"]
 
 
 def test_a_name_that_is_not_there_is_told_the_nearest(pie: Pie, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pie.cli.completing import adapters
+from pie.cli.grouping import Group
 from pie.cli.terminal import Progress
 from pie.config import Settings
 from pie.errors import AdapterError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("adapter", short_help="List, import and remove adapters.")
+@click.group("adapter", cls=Group, short_help="List, import and remove adapters.")
 def command() -> None:
     """List, import and remove the named adapters of the configured model. Start a server again to have it see changes.
 
@@ -84,7 +86,7 @@ def import_adapter(*, path: Path, name: str, user: str, model: str | None) -> No
 
 
 @command.command("remove", short_help="Remove an adapter.")
-@click.argument("name")
+@click.argument("name", shell_complete=adapters)
 @click.option("--user", default="local", show_default=True, help="Whose it is.")
 def remove(*, name: str, user: str) -> None:
     """Remove the adapter NAME of every model.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pie.cli.completing import users
+from pie.cli.grouping import Group
 
 if TYPE_CHECKING:
     from pie.server.users_editing import UsersEditor
@@ -20,7 +21,7 @@ __all__ = ["command"]
 MAX_KEY_BYTES = 64 << 10
 
 
-@click.group("auth", short_help="Say who may come in to your server.")
+@click.group("auth", cls=Group, short_help="Say who may come in to your server.")
 def command() -> None:
     """Say who may come in to your server: users, their public SSH keys and their tokens.
 

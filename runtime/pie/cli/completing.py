@@ -1,4 +1,4 @@
-"""What a shell completes: the names of installed programs and of users, ids of processes, and files.
+"""What a shell completes: names of what is kept on this machine, ids of processes on a server, and files.
 
 Nothing here prints an error or waits for long: where something cannot be read there is nothing to complete.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,7 +18,16 @@ from click.shell_completion import CompletionItem
 from pie.config import Settings
 from pie.errors import PieError
 
-__all__ = ["installed", "known_processes", "path_or_installed", "running_processes", "users"]
+__all__ = [
+    "adapters",
+    "installed",
+    "keys_of_configuration",
+    "known_processes",
+    "path_or_installed",
+    "running_processes",
+    "snapshots",
+    "users",
+]
 
 TIME_S = 1.0
 """How long a shell waits for a server, before it completes nothing."""
@@ -27,11 +38,11 @@ def installed(_context: click.Context, _parameter: click.Parameter, incomplete: 
     from pie.process.store import ProgramStore
 
     try:
-        programs = ProgramStore(Settings.from_environment(os.environ).home / "programs").list()
+        programs = ProgramStore(_home() / "programs").list()
     except PieError:
         return []
     words = [program.identifier if "@" in incomplete else program.name for program in programs]
-    return [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]
+    return _beginning(words, incomplete)
 
 
 def path_or_installed(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -44,10 +55,39 @@ def users(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     from pie.server.users import UsersFile
 
     try:
-        known = UsersFile(Settings.from_environment(os.environ).home / "authorized_users.toml").users()
+        known = UsersFile(_home() / "authorized_users.toml").users()
     except PieError:
         return []
-    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+    return _beginning(known, incomplete)
+
+
+def snapshots(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of saved contexts."""
+    import sqlite3
+
+    from pie.scheduler.snapshot_table import SnapshotTable
+
+    with suppress(PieError, OSError, sqlite3.Error):  # as the table says, which waits for no lock
+        return _beginning([row.name for row in SnapshotTable(_home() / "snapshots").rows() or ()], incomplete)
+    return []
+
+
+def adapters(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of adapters."""
+    from pie.host.adapter_store import saved_adapters
+
+    with suppress(PieError, OSError):
+        return _beginning([one.name for one in saved_adapters(_home() / "named-adapters")], incomplete)
+    return []
+
+
+def keys_of_configuration(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The keys of the configuration."""
+    from pie.configuration.keys import KEYS
+
+    return _beginning([key.name for key in KEYS], incomplete)
 
 
 def running_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -81,3 +121,11 @@ def _processes(context: click.Context, incomplete: str, *, ended: bool) -> list[
     asking.start()
     asking.join(TIME_S)
     return list(found)
+
+
+def _beginning(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]
+
+
+def _home() -> Path:
+    return Settings.from_environment(os.environ).home

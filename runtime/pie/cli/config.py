@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from pie.cli.completing import keys_of_configuration
+from pie.cli.grouping import Group
 from pie.errors import UsageError
 
 __all__ = ["command"]
 
 
-@click.group("config", short_help="Look at the configuration, and change it.")
+@click.group("config", cls=Group, short_help="Look at the configuration, and change it.")
 def command() -> None:
     """Look at the configuration, and change it.
 
@@ -44,7 +46,7 @@ def init(*, force: bool) -> None:
 
 
 @command.command("show", short_help="Show what holds.")
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=keys_of_configuration)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(*, key: str | None, as_json: bool) -> None:
     """Show every value and where it is from, or the value of KEY alone.
@@ -73,7 +75,7 @@ def show(*, key: str | None, as_json: bool) -> None:
 
 
 @command.command("set", short_help="Set a key in the file.")
-@click.argument("key")
+@click.argument("key", shell_complete=keys_of_configuration)
 @click.argument("value")
 def set_key(*, key: str, value: str) -> None:
     """Set KEY to VALUE in the configuration file; the rest of the file stays as it is.
@@ -126,7 +128,12 @@ def keys(*, as_json: bool) -> None:
 
 @command.command("reference", short_help="Print docs/configuration.md.")
 def print_reference() -> None:
-    """Print the page about all keys, as Markdown."""
+    """Print the page about all keys, as Markdown.
+
+    \b
+    Example:
+      pie config reference > configuration.md
+    """
     from pie.configuration.reference import reference
 
     click.echo(reference(), nl=False)

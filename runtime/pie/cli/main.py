@@ -5,7 +5,6 @@ Exit codes: 0 the command did what it was asked; 1 it failed; 130 Ctrl-C ended i
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -16,37 +15,52 @@ from typing import NoReturn
 import click
 
 from pie import __version__
+from pie.cli.grouping import Group
 from pie.errors import PieError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "SECTIONS", "main"]
 
-COMMANDS = {
-    "run": ("pie.cli.run", "Run a program beside the model."),
-    "serve": ("pie.cli.serve", "Serve clients until it is stopped."),
-    "ps": ("pie.cli.ps", "List your processes on a running server."),
-    "attach": ("pie.cli.attach", "Listen to a process, and talk to it."),
-    "logs": ("pie.cli.logs", "Show what a process has said."),
-    "send": ("pie.cli.send", "Give a text or a file to a process."),
-    "stop": ("pie.cli.stop", "End processes on a running server."),
-    "auth": ("pie.cli.auth", "Say who may come in to your server."),
-    "build": ("pie.cli.build", "Build a folder into one WASM component."),
-    "new": ("pie.cli.new", "Start a program from a template."),
-    "install": ("pie.cli.install", "Install a program, to run it by its name."),
-    "list": ("pie.cli.list", "List the installed programs."),
-    "remove": ("pie.cli.remove", "Remove an installed program."),
-    "publish": ("pie.cli.publish", "Put a program into a registry."),
-    "check": ("pie.cli.check", "See whether a program could run, without running it."),
-    "model": ("pie.cli.model", "Look at the models on this machine."),
-    "adapter": ("pie.cli.adapter", "List, import and remove adapters."),
-    "snapshot": ("pie.cli.snapshot", "List and remove saved contexts."),
-    "config": ("pie.cli.config", "Look at the configuration, and change it."),
-    "doctor": ("pie.cli.doctor", "See what is missing, and how to get it."),
-    "completion": ("pie.cli.completion", "Complete commands in your shell."),
-    "version": ("pie.cli.version", "Show the versions of Pie and of what it stands on."),
+SECTIONS = {
+    "Run": {
+        "run": ("pie.cli.run", "Run a program beside the model."),
+        "ps": ("pie.cli.ps", "List your processes on a running server."),
+        "attach": ("pie.cli.attach", "Listen to a process, and talk to it."),
+        "logs": ("pie.cli.logs", "Show what a process has said."),
+        "send": ("pie.cli.send", "Give a text or a file to a process."),
+        "stop": ("pie.cli.stop", "End processes on a running server."),
+    },
+    "Programs": {
+        "new": ("pie.cli.new", "Start a program from a template."),
+        "check": ("pie.cli.check", "See whether a program could run, without running it."),
+        "build": ("pie.cli.build", "Build a folder into one WASM component."),
+        "install": ("pie.cli.install", "Install a program, to run it by its name."),
+        "list": ("pie.cli.list", "List the installed programs."),
+        "remove": ("pie.cli.remove", "Remove an installed program."),
+        "publish": ("pie.cli.publish", "Put a program into a registry."),
+    },
+    "Server": {
+        "serve": ("pie.cli.serve", "Serve clients until it is stopped."),
+        "auth": ("pie.cli.auth", "Say who may come in to your server."),
+    },
+    "Models and state": {
+        "model": ("pie.cli.model", "Look at the models on this machine."),
+        "adapter": ("pie.cli.adapter", "List, import and remove adapters."),
+        "snapshot": ("pie.cli.snapshot", "List and remove saved contexts."),
+    },
+    "Setup": {
+        "config": ("pie.cli.config", "Look at the configuration, and change it."),
+        "doctor": ("pie.cli.doctor", "See what is missing, and how to get it."),
+        "completion": ("pie.cli.completion", "Complete commands in your shell."),
+        "reference": ("pie.cli.reference", "Print docs/command-line.md."),
+        "version": ("pie.cli.version", "Show the versions of Pie and of what it stands on."),
+    },
 }
+"""By what they are for: the module of each command, and what the list of commands says of it."""
+
+COMMANDS = {name: row for section in SECTIONS.values() for name, row in section.items()}
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Commands by name, each in a module of its own that is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,21 +74,11 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name in the error for a typo."""
-        name = args[0] if args else ""
-        if args and name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean `pie {near[0]}`?" if near else " `pie --help` lists the commands."
-            raise click.UsageError(f"no command is called {name!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
 
 @click.command(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

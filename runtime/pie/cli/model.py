@@ -9,14 +9,20 @@ from typing import Any
 
 import click
 
+from pie.cli.grouping import Group
 from pie.config import embedded_model
 
 __all__ = ["command"]
 
 
-@click.group("model", short_help="Look at the models on this machine.")
+@click.group("model", cls=Group, short_help="Look at the models on this machine.")
 def command() -> None:
-    """Look at the models on this machine."""
+    """Look at the models on this machine.
+
+    \b
+    Example:
+      pie model list
+    """
 
 
 @command.command("list", short_help="List models.")

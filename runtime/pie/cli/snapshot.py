@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pie.cli.completing import snapshots
+from pie.cli.grouping import Group
 from pie.config import Settings
 from pie.errors import ContextError
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("snapshot", short_help="List and remove saved contexts.")
+@click.group("snapshot", cls=Group, short_help="List and remove saved contexts.")
 def command() -> None:
     """List and remove saved contexts. A server that runs keeps in memory what it has open.
 
@@ -68,7 +70,7 @@ def list_snapshots(*, as_json: bool) -> None:
 
 
 @command.command("remove", short_help="Remove a saved context.")
-@click.argument("name")
+@click.argument("name", shell_complete=snapshots)
 @click.option("--user", default="local", show_default=True, help="Whose it is.")
 def remove(*, name: str, user: str) -> None:
     """Remove the saved context NAME.
