@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,18 @@ async def test_an_adapter_of_the_user_is_applied(
     assert plain != adapted
     await run_program(text + adapter.format("open", "destroy()"))
     assert (await post(server, CHAT, {**body, "lora_adapter": "dialect"})).error == (400, "unknown_lora", None)
+
+
+async def test_many_clients_are_answered_at_once(server: Server, model: str) -> None:
+    names = ["Lima", "Oslo", "Cairo", "Quito"]
+    bodies = [chat_body(model, f"Repeat this word: {name}", seed=3, max_tokens=12) for name in names]
+    alone = [(await post(server, CHAT, body)).body["choices"] for body in bodies]
+    streams, replies = await asyncio.gather(
+        asyncio.gather(*(events(server, CHAT, body) for body in bodies * 6)),
+        asyncio.gather(*(post(server, CHAT, body) for body in bodies * 6)),
+    )
+    assert [reply.body["choices"] for reply in replies] == alone * 6
+    assert [joined(chunks) for chunks in streams] == [choices[0]["message"]["content"] for choices in alone] * 6
 
 
 async def test_an_answer_that_is_cut_says_so(server: Server, model: str) -> None:

@@ -13,7 +13,10 @@ import pytest
 import pytest_asyncio
 from tests.server.surfaces.client import CHAT, chat_body, post
 
-from pie.runtime import Runtime
+from pie.errors import ProcessError
+from pie.process.process import Process
+from pie.process.programs import LoadedProgram
+from pie.runtime import Client, Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.surfaces.body import read_body
@@ -180,6 +183,23 @@ async def test_who_shows_no_token_is_401(closed: Server) -> None:
         assert (await post(closed, "/v1/models", b"", method="GET", token=token)).status == 401
     assert (await post(closed, CHAT, body, token="secret")).status == 200
     assert (await post(closed, "/v1/models", b"", method="GET", token="secret")).status == 200
+
+
+async def test_the_process_belongs_to_the_user_of_the_token(closed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = []
+    runtime = closed.service.runtime
+    launch_for = runtime.launch_for
+
+    def watched(client: Client, program: LoadedProgram, input_json: str, **options: Any) -> Process:
+        owners.append(client.username)
+        with pytest.raises(ProcessError, match="too-many-processes"):
+            closed.service.processes.check_room("wilma", 2, max_running=9, max_of_user=1)
+        return launch_for(client, program, input_json, **options)
+
+    monkeypatch.setattr(runtime, "launch_for", watched)
+    assert (await post(closed, CHAT, chat_body(runtime.model.name, max_tokens=1), token="secret")).status == 200
+    assert owners == ["wilma"]
+    assert closed.service.processes.num_running == 0
 
 
 async def raw(server: Server, data: bytes) -> bytes:
