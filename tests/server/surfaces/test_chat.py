@@ -115,6 +115,25 @@ async def test_many_clients_are_answered_at_once(server: Server, model: str) -> 
     assert [joined(chunks) for chunks in streams] == [choices[0]["message"]["content"] for choices in alone] * 6
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_penalties_and_biases_change_the_answer(server: Server, model: str, stream: bool) -> None:
+    async def text(**fields: Any) -> str:
+        body = chat_body(model, "Tell me a short story.", temperature=0, max_tokens=40, **fields)
+        if stream:
+            return joined(await events(server, CHAT, body))
+        return str((await post(server, CHAT, body)).body["choices"][0]["message"]["content"])
+
+    plain = await text()
+    (token,) = server.service.runtime.model.tokenizer.encode(plain)[:1]
+    for fields in (
+        {"presence_penalty": 2},
+        {"frequency_penalty": 2},
+        {"repetition_penalty": 2},
+        {"logit_bias": {str(token): -100}},
+    ):
+        assert await text(**fields) != plain, fields
+
+
 async def test_an_answer_that_is_cut_says_so(server: Server, model: str) -> None:
     body = chat_body(model, "Tell me a short story.", temperature=0)
     reply = await post(server, CHAT, {**body, "max_completion_tokens": 3})  # which wins over max_tokens

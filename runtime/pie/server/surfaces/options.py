@@ -10,14 +10,14 @@ from msgspec import Meta
 
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.models import check_served
-from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value, unsupported
+from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
 
 __all__ = ["Options", "StreamOptions"]
 
 MAX_CHOICES = 128
 MAX_BIASES = 1024
-Repetition = Annotated[float, Meta(gt=0, le=2)]
+Repetition = Annotated[float, Meta(ge=0.01, le=2)]
 Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1024)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
@@ -88,6 +88,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "stream": self.stream is True,
             "stop": [self.stop] if isinstance(self.stop, str) else self.stop,
             "adapter": self.lora_adapter,
+            "repetition_penalty": None if self.repetition_penalty == 1 else self.repetition_penalty,
+            "frequency_penalty": self.frequency_penalty or None,  # what changes nothing still takes time
+            "presence_penalty": self.presence_penalty or None,
+            "logit_bias": self.logit_bias or None,
         }
         return {name: value for name, value in chosen.items() if value is not None}
 
@@ -101,16 +105,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise bad_value("best_of", "best_of is more than 1 with stream")
         if self.stream_options is not None and not self.stream:
             raise bad_value("stream_options", "stream_options without stream")
-        self._check_support()
+        self._check_biases(models[self.model].vocab_size)
 
-    def _check_support(self) -> None:
-        """Refuse what is not there yet, unless it asks for what happens anyway."""
-        asked = {
-            "frequency_penalty": self.frequency_penalty,
-            "presence_penalty": self.presence_penalty,
-            "repetition_penalty": self.repetition_penalty != 1.0 and self.repetition_penalty,
-            "logit_bias": self.logit_bias,
-        }
-        for name, value in asked.items():
-            if value:
-                raise unsupported(name)
+    def _check_biases(self, vocab_size: int) -> None:
+        for token in self.logit_bias or {}:
+            if not (token.isascii() and token.isdecimal() and int(token[:20]) < vocab_size):
+                raise bad_value("logit_bias", f"{token[:100]!r} is no token of the model")
