@@ -160,6 +160,24 @@ def test_a_file_that_others_may_read_is_neither_read_nor_changed(pie: Pie, file:
     assert file.read_text() == "[users.alice.keys]\n"
 
 
+def test_a_token_that_nobody_could_read_is_not_kept(pie: Pie, file: Path) -> None:
+    pie("auth", "add", "alice")
+    with open("/dev/full", "wb") as full:
+        words = [sys.executable, "-m", "pie", "auth", "token", "alice"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr[:16]) == (1, "error[io-error]:")
+    assert UsersFile(file).users()["alice"].tokens == {}
+
+
+def test_a_link_to_the_file_stays_one(pie: Pie, tmp_path: Path, file: Path) -> None:
+    file.parent.mkdir()
+    file.symlink_to(tmp_path / "elsewhere.toml")
+    (tmp_path / "elsewhere.toml").touch(0o600)
+    assert pie("auth", "add", "alice").code == 0
+    assert file.is_symlink()
+    assert list(UsersFile(file).users()) == ["alice"]
+
+
 def test_without_a_file_there_are_no_users(pie: Pie) -> None:
     assert rows(pie) == []
     assert pie("auth", "list").err.startswith("There are no users")

@@ -135,7 +135,13 @@ def token(*, user: str, name: str) -> None:
       pie auth token alice
       PIE_TOKEN=$(pie auth token alice --name ci) pie ps
     """
-    click.echo(_editor().add_token(user, name))
+    editor = _editor()
+    secret = editor.add_token(user, name)
+    try:
+        click.echo(secret)
+    except OSError:  # nobody has read it
+        editor.remove(user, "tokens", name)
+        raise
     click.echo(f"It is shown this once. Whoever has it comes in as {user}, with PIE_TOKEN set to it.", err=True)
 
 

@@ -131,7 +131,7 @@ class UsersEditor:
             change(document.setdefault("users", tomlkit.table(is_super_table=True)))
             if _means(kept := tomlkit.dumps(document), wanted):
                 written = kept
-        replace_file(self._path, written.encode())
+        replace_file(self._path.resolve(), written.encode())  # a link stays one
 
     @contextmanager
     def _locked(self) -> Iterator[Users]:
