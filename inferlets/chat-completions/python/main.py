@@ -4,7 +4,6 @@ A server launches it for each request to `/v1/chat/completions`; docs/http.md te
 """
 
 import asyncio
-import json
 
 from inferlet import Adapter, Context, Error, GrammarConstraint, Logprob, Model, Sampler, chat, json_schema, tools
 
@@ -93,16 +92,9 @@ def fill(context, messages, offered):
             case "tool":
                 context.append(tools.answer_prefix(model, message["name"], message["content"]))
             case "assistant" if "tool_calls" in message:
-                calls = "\n".join(written(call) for call in message["tool_calls"])
-                context.cue().append_text(message["content"] + calls).seal()
+                context.append(message["tokens"])  # how a model writes calls is known to the server
             case "assistant":
                 context.assistant(message["content"])
-
-
-def written(call):
-    """A call of an earlier turn, as Qwen and Hermes write it; no mark can hide in its words."""
-    words = json.dumps({"name": call["name"], "arguments": call["arguments"]}, ensure_ascii=False)
-    return "<tool_call>\n" + words.replace("<", "\\u003c") + "\n</tool_call>"
 
 
 def offered_tools(input):

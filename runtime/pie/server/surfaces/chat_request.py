@@ -92,7 +92,8 @@ class ChatRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.max_completion_tokens is not None:
             given["max_tokens"] = self.max_completion_tokens
         self._check_logprobs()
-        return {**given, "messages": normal_messages(self.messages), **self._normal_tools(), **self._normal_format()}
+        given["messages"] = normal_messages(self.messages, models[self.model].template)
+        return {**given, **self._normal_tools(), **self._normal_format()}
 
     def _check_logprobs(self) -> None:
         if self.top_logprobs and self.logprobs is False:

@@ -10,6 +10,7 @@ import msgspec
 
 from pie.server.surfaces.reading import Word, bad_value, unsupported
 from pie.server.surfaces.vocabulary import Given
+from pie.text.template import ChatTemplate
 
 __all__ = ["Message", "normal_messages"]
 
@@ -47,8 +48,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_call_id: str | None = None
 
 
-def normal_messages(messages: Sequence[Message]) -> list[Given]:
+def normal_messages(messages: Sequence[Message], template: ChatTemplate) -> list[Given]:
     """The same conversation in plain words: one text a message, calls with their arguments, results with their tool.
+
+    A turn that calls tools also has its `tokens`, since each family of models writes calls in another way.
 
     Raises:
         Refusal: `bad-value`, `unsupported-field`.
@@ -56,7 +59,12 @@ def normal_messages(messages: Sequence[Message]) -> list[Given]:
     if not messages:
         raise bad_value("messages", "there are no messages")
     names: dict[str, str] = {}
-    return [_normal(message, f"messages[{index}]", names) for index, message in enumerate(messages)]
+    normal = [_normal(message, f"messages[{index}]", names) for index, message in enumerate(messages)]
+    for turn in normal:
+        if "tool_calls" in turn:
+            calls = [(call["name"], call["arguments"]) for call in turn["tool_calls"]]
+            turn["tokens"] = template.assistant(turn["content"], tool_calls=calls)
+    return normal
 
 
 def _normal(message: Message, place: str, names: dict[str, str]) -> Given:
