@@ -70,12 +70,14 @@ async def choose(context, input, index):
 
 async def score(context, tokens):
     """How likely the model finds each token of a choice, on average, as a natural logarithm."""
+    if not tokens:
+        return float("-inf")
     cue = chat.cue(context.model)
     with context.fork() as branch:
         forward = branch.forward().input([*cue, *tokens[:-1]])
         probes = [forward.probe(index, Logprob(token)) for index, token in enumerate(tokens, len(cue) - 1)]
         output = await forward.execute()
-        return sum(output.logprobs(probe)[0] for probe in probes) / max(1, len(tokens))
+        return sum(output.logprobs(probe)[0] for probe in probes) / len(tokens)
 
 
 def fill(context, messages, offered):

@@ -22,6 +22,7 @@ WEATHER = {
     "function": {"name": "get_weather", "description": "Get the weather", "parameters": CITY},
 }
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
+PAGE = 16
 PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -156,6 +157,20 @@ async def test_a_conversation_that_comes_again_is_not_computed_again(server: Ser
     await post(server, CHAT, body)
     usage = (await post(server, CHAT, {**body, "n": 2})).body["usage"]
     assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
+
+
+async def test_each_turn_of_a_conversation_computes_little_more_than_what_is_new(server: Server, model: str) -> None:
+    messages: list[dict[str, str]] = []
+    known = 0
+    for name in ("Wilma", "Nora", "Sian", "Omar", "Lena", "Hugo"):
+        messages.append({"role": "user", "content": f"Hi, my name is {name}. What is the capital of Norway?"})
+        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": 40}
+        answer = (await post(server, CHAT, body)).body
+        messages.append(answer["choices"][0]["message"])
+        usage = answer["usage"]
+        assert usage["prompt_tokens_details"]["cached_tokens"] >= known - 2 * PAGE
+        known = usage["prompt_tokens"] + usage["completion_tokens"]
+    assert known > 5 * PAGE
 
 
 async def test_roles_parts_and_labels_are_understood(server: Server, model: str) -> None:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnio
 from pydantic import BaseModel
 from tests.server.surfaces.client import address
 
+from pie.errors import ProcessError
 from pie.server.server import Server
 from pie.server.settings import ServerSettings
 
@@ -104,6 +105,25 @@ async def test_completions(client: openai.AsyncOpenAI, model: str) -> None:
 async def test_models(client: openai.AsyncOpenAI, model: str) -> None:
     assert [entry.id async for entry in client.models.list()] == [model]
     assert (await client.models.retrieve(model)).owned_by == "pie"
+
+
+@pytest.mark.slow  # the client waits as long as Retry-After says
+async def test_a_server_that_was_full_is_asked_again(
+    client: openai.AsyncOpenAI, server: Server, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def check_room(user: str, num_launches: int, **_bounds: int) -> None:
+        asked.append(user)
+        if len(asked) == 1:
+            raise ProcessError("too-many-processes", f"{num_launches} is too many", remedy="Wait.")
+
+    monkeypatch.setattr(server.service.processes, "check_room", check_room)
+    answer = await client.with_options(max_retries=2).chat.completions.create(
+        model=model, messages=QUESTION, max_tokens=2
+    )
+    assert answer.choices
+    assert len(asked) == 2
 
 
 async def test_errors(client: openai.AsyncOpenAI, server: Server, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
