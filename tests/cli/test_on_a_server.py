@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -18,6 +19,8 @@ from tests.cli.shell import LONG_S, Left, Pie, Shell, read_until, wait_for
 from tests.cli.test_serve import ready
 from tests.server.keys import KEYS, public_text
 from tests.server.running import TALKER
+
+from pie_client import Client
 
 MANIFEST = '[package]\nname = "{name}"\nversion = "0.1.0"\n'
 
@@ -271,6 +274,26 @@ def test_ids_are_completed_from_the_server(url: str, pie: Pie, talker: str, monk
     wait_for(lambda: completed(f"pie attach {process_id[:8]}", 2)[1] == "")
     assert completed(f"pie logs {process_id[:8]}", 2)[1] == f"plain,{process_id}"
     assert completed("pie attach --user nobody --key nowhere ", 6) == (0, "", "")
+
+
+def test_a_daemon_is_told_from_a_process_that_talks(
+    url: str, served: tuple[str, Path], pie: Pie, answering_wasm: Path
+) -> None:
+    async def launch_daemon() -> None:
+        async with Client(url) as client:
+            await client.authenticate(token=next(served[1].glob("server-*.token")).read_text().strip())
+            await client.install_program(answering_wasm, MANIFEST.format(name="answering"))
+            await client.launch_daemon("answering", 0)
+
+    asyncio.run(launch_daemon())
+    [row] = json.loads(pie("ps", "--json").out)
+    for words in (["logs", row["id"]], ["attach", row["id"][:6]], ["send", row["id"], "x"]):
+        left = pie(*words)
+        assert (left.code, left.out) == (1, "")
+        assert left.err.startswith(f"error[is-a-daemon]: {row['id']} is a daemon, which answers HTTP requests at port ")
+        assert completed(f"pie {words[0]} {row['id']}", 2) == (0, "", "")
+    assert completed("pie stop ", 2) == (0, f"plain,{row['id']}", "")
+    assert pie("stop", row["id"][:6]).out == f"Stopped {row['id']}.\n"
 
 
 def test_a_server_that_does_not_answer_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

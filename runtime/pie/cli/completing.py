@@ -20,6 +20,7 @@ from pie.errors import PieError
 
 __all__ = [
     "adapters",
+    "endable_processes",
     "installed",
     "keys_of_configuration",
     "known_processes",
@@ -92,15 +93,22 @@ def keys_of_configuration(
 
 def running_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Processes that run on the server of the command line; none if it does not answer at once."""
-    return _processes(context, incomplete, ended=False)
+    return _processes(context, incomplete)
+
+
+def endable_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Likewise, and daemons."""
+    return _processes(context, incomplete, daemons=True)
 
 
 def known_processes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Likewise, and those that have ended."""
+    """Processes that run, and those that have ended."""
     return _processes(context, incomplete, ended=True)
 
 
-def _processes(context: click.Context, incomplete: str, *, ended: bool) -> list[CompletionItem]:
+def _processes(
+    context: click.Context, incomplete: str, *, ended: bool = False, daemons: bool = False
+) -> list[CompletionItem]:
     from pie.cli.connecting import connected, find_place
 
     found: list[CompletionItem] = []
@@ -109,9 +117,8 @@ def _processes(context: click.Context, incomplete: str, *, ended: bool) -> list[
         options = {name: context.params.get(name) for name in ("server", "user", "key")}
         async with connected(find_place(os.environ, **options)) as client:
             rows = await client.list_processes(ended=ended)
-            found.extend(
-                CompletionItem(row.id, help=row.program) for row in rows if row.id.startswith(incomplete.lower())
-            )
+            meant = [row for row in rows if row.id.startswith(incomplete.lower()) and (daemons or row.port is None)]
+            found.extend(CompletionItem(row.id, help=row.program) for row in meant)
 
     def run() -> None:
         with suppress(PieError, OSError):

@@ -103,7 +103,7 @@ async def connected(place: Place) -> AsyncIterator[Client]:
         raise _clear(error) from None
 
 
-async def find_process(client: Client, word: str, *, ended: bool = False) -> str:
+async def find_process(client: Client, word: str, *, ended: bool = False, daemons: bool = False) -> str:
     """The id of the process that `word` is the beginning of.
 
     A whole id is taken as it is: it may be of a process that has ended, which the server still remembers.
@@ -112,13 +112,14 @@ async def find_process(client: Client, word: str, *, ended: bool = False) -> str
         client: a session.
         word: what was given of an id.
         ended: whether processes that have ended are meant too.
+        daemons: whether daemons are meant too, which say nothing and take no texts.
 
     Raises:
-        UsageError: `process-not-found`, `ambiguous-process`.
+        UsageError: `process-not-found`, `ambiguous-process`, `is-a-daemon`.
     """
-    if len(word) == UUID_CHARACTERS:
+    found = [row for row in await client.list_processes(ended=ended) if row.id.startswith(word.lower())]
+    if len(word) == UUID_CHARACTERS and not found:
         return word
-    found = [row.id for row in await client.list_processes(ended=ended) if row.id.startswith(word.lower())]
     if not found or not word:
         raise UsageError(
             "process-not-found", f"no process of yours begins with {word!r}", remedy="Take an id of `pie ps`."
@@ -127,7 +128,13 @@ async def find_process(client: Client, word: str, *, ended: bool = False) -> str
         raise UsageError(
             "ambiguous-process", f"{len(found)} processes begin with {word!r}", remedy="Give more of the id."
         )
-    return found[0]
+    if found[0].port is not None and not daemons:
+        raise UsageError(
+            "is-a-daemon",
+            f"{found[0].id} is a daemon, which answers HTTP requests at port {found[0].port}",
+            remedy="Send it a request there, or end it with `pie stop`.",
+        )
+    return found[0].id
 
 
 def _clear(error: ClientError) -> UsageError:

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from pie.cli.completing import running_processes
+from pie.cli.completing import endable_processes
 from pie.cli.connecting import Place, connected, find_place, find_process, server_options
 
 __all__ = ["command"]
 
 
 @click.command("stop", short_help="End processes on a running server.")
-@click.argument("words", metavar="[ID]...", nargs=-1, shell_complete=running_processes)
+@click.argument("words", metavar="[ID]...", nargs=-1, shell_complete=endable_processes)
 @click.option("--all", "everything", is_flag=True, help="End all processes and daemons of yours.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the ids.")
 @server_options
@@ -42,7 +42,7 @@ async def _stop(place: Place, words: Sequence[str]) -> list[str]:
     """End what the words name, all if there are none; nothing is ended unless every word names something."""
     async with connected(place) as client:
         if words:
-            ids = list(dict.fromkeys([await find_process(client, word) for word in words]))
+            ids = list(dict.fromkeys([await find_process(client, word, daemons=True) for word in words]))
         else:
             ids = [row.id for row in await client.list_processes()]
         for process_id in ids:
