@@ -54,8 +54,9 @@ async def choose(context, input, index):
             stop=chat.stop_tokens(model),
         )
         tokens, calls = [], []
-        if input.get("stream") and not offered:  # the host sends each piece itself: no code runs between two tokens
-            text = await generator.collect_text(echo=True, reasoning=False)
+        if not offered and input.get("best_of", 1) <= input.get("n", 1):
+            # Where it streams, the host sends each piece itself: no code runs between two tokens.
+            text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
         else:
             tokens = await generator.collect_tokens()
             calls = read_calls(model, tokens) if offered else []

@@ -152,6 +152,13 @@ async def test_a_stop_text_ends_the_answer_before_it(server: Server, model: str,
     assert joined(await events(server, CHAT, {**body, "stop": stop})) == choice["message"]["content"]
 
 
+async def test_a_stop_text_is_looked_for_in_the_answer_alone(server: Server, model: str) -> None:
+    body = chat_body(model, "What is 47 + 38?", temperature=0, max_tokens=80, stop=["carry"])
+    (choice,) = (await post(server, CHAT, body)).body["choices"]
+    assert choice["message"]["content"].strip() == "47 + 38 = 85"
+    assert joined(await events(server, CHAT, body)) == choice["message"]["content"]
+
+
 async def test_a_conversation_that_comes_again_is_not_computed_again(server: Server, model: str) -> None:
     body = chat_body(model, "Tell me of " + "one bear and " * 30, max_tokens=1)
     await post(server, CHAT, body)

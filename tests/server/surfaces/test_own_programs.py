@@ -24,7 +24,7 @@ SHOUTING = (
     (INFERLETS / "chat-completions/python/main.py")
     .read_text()
     .replace('choice = {"text": text,', 'choice = {"text": text.upper(),')
-    .replace("echo=True", "echo=False")
+    .replace('echo=input.get("stream", False)', "echo=False")
 )
 BROKEN = """
 async def main(input):
