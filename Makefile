@@ -7,7 +7,7 @@ JAVASCRIPT_CLIENT := sdk/client-javascript
 PROMPT ?= What is the capital of France?
 
 .DEFAULT_GOAL := help
-.PHONY: help run install javascript fmt check test test-all api-table bench clean
+.PHONY: help run install javascript fmt check test test-all api-table bench bench-peers clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,10 @@ api-table: install  ## which rows of the API hold in which language, from the te
 
 bench: install  ## all benchmarks, one JSON line each
 	@for name in host_calls launch sessions speculation tax; do $(BIN)/python -m benches.$$name --json | tail -n 1; done
+
+bench-peers:  ## what benches/decode.py compares with, in an environment of its own (builds llama.cpp: 10 minutes)
+	$(PYTHON) -m venv benches/peers/.venv
+	benches/peers/.venv/bin/python -m pip install --disable-pip-version-check --requirement benches/peers/requirements.txt
 
 clean:  ## remove the virtual environment and caches of this folder
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
