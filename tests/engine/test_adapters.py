@@ -59,6 +59,7 @@ def test_logits_with_an_adapter_are_those_of_transformers_with_the_merged_weight
     engine = make_engine(family)
     adapter = random_peft(engine.config, 1, use_rslora=rslora)
     merged = transformers.AutoModelForCausalLM.from_pretrained(merge(models(family), adapter, tmp_path / "merged"))
+    merged.double()  # the sums of f32 differ from processor to processor, on either side
     number = engine.adapters.put(read_adapter(adapter.files, engine.config)).number
     with torch.inference_mode():
         expected = merged(torch.tensor([PROMPT])).logits[0].numpy()

@@ -8,7 +8,7 @@
 
 #include "adapter.h"
 #include "attention.h"
-#include "linear.h"
+#include "tiles.h"
 
 namespace pie {
 
@@ -96,23 +96,23 @@ template <class E> class Decoder {
         const int n = rows.num_rows;
         const int queries = query_size(), keys = s.kv_heads * s.head_dim, inter = s.intermediate;
         norm_rows(layer.input_norm, n, team);
-        multiply(normed.data(), Matrix<E>{(const E*)layer.qkv, qkv_size(), s.hidden}, qkv.data(), n, team);
+        multiply_best(normed.data(), Matrix<E>{(const E*)layer.qkv, qkv_size(), s.hidden}, qkv.data(), n, team);
         team.wait();
         adapt(index, Q, rows, normed.data(), s.hidden, qkv.data(), qkv_size(), queries, team);
         adapt(index, K, rows, normed.data(), s.hidden, qkv.data() + queries, qkv_size(), keys, team);
         adapt(index, V, rows, normed.data(), s.hidden, qkv.data() + queries + keys, qkv_size(), keys, team);
         append(layer, rows, team);
         attend(layer, rows, team);
-        multiply<E, true>(mixed.data(), {(const E*)layer.output, s.hidden, query_size()}, stream.data(), n, team);
+        multiply_best<true>(mixed.data(), Matrix<E>{(const E*)layer.output, s.hidden, query_size()}, stream.data(), n, team);
         team.wait();
         adapt(index, O, rows, mixed.data(), queries, stream.data(), s.hidden, s.hidden, team);
         norm_rows(layer.mlp_norm, n, team);
-        multiply(normed.data(), Matrix<E>{(const E*)layer.gate_up, 2 * s.intermediate, s.hidden}, gate_up.data(), n, team);
+        multiply_best(normed.data(), Matrix<E>{(const E*)layer.gate_up, 2 * s.intermediate, s.hidden}, gate_up.data(), n, team);
         team.wait();
         adapt(index, GATE, rows, normed.data(), s.hidden, gate_up.data(), 2 * inter, inter, team);
         adapt(index, UP, rows, normed.data(), s.hidden, gate_up.data() + inter, 2 * inter, inter, team);
         activate(n, team);
-        multiply<E, true>(active.data(), {(const E*)layer.down, s.hidden, s.intermediate}, stream.data(), n, team);
+        multiply_best<true>(active.data(), Matrix<E>{(const E*)layer.down, s.hidden, s.intermediate}, stream.data(), n, team);
         team.wait();
         adapt(index, DOWN, rows, active.data(), inter, stream.data(), s.hidden, s.hidden, team);
         if (rows.adapters.of_row) team.wait();  // what reads the stream next may share the rows out differently
@@ -211,7 +211,7 @@ template <class E> class Decoder {
             for (int k = 0; k < s.hidden; k += LANES) store(&normed[i * s.hidden + k], load_floats(to + k));
         }
         team.wait();
-        multiply(normed.data(), Matrix<E>{(const E*)m.head, logits_stride(), s.hidden}, logits, n, team);
+        multiply_best(normed.data(), Matrix<E>{(const E*)m.head, logits_stride(), s.hidden}, logits, n, team);
     }
 
     Pages<E> pages(const Layer& layer) const {
