@@ -58,7 +58,7 @@ class WithLlamaCpp:
         return [float(logit) for logit in self._row(CONTEXT - 1)]
 
     def _clear(self) -> None:
-        llama.llama_memory_clear(llama.llama_get_memory(self._context), data=True)
+        llama.llama_memory_clear(llama.llama_get_memory(self._context), True)  # noqa: FBT003 - a C function
 
     def _feed_prompt(self, row: int, length: int) -> int:
         tokens = prompt(row, length)
