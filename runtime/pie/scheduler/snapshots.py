@@ -152,7 +152,8 @@ class SnapshotStore:
         except (OSError, sqlite3.Error) as error:
             raise faults.snapshot_not_saved(name, error) from error
         finally:
-            await asyncio.to_thread(temporary.unlink, missing_ok=True)
+            with suppress(OSError):  # the folder could not be made, or the next start removes it
+                await asyncio.to_thread(temporary.unlink, missing_ok=True)
 
     async def _load(self, key: _Key, *, owner: str, salt: str) -> None:
         """Read a file into fresh pages and keep them."""
