@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
+__all__ = ["Hub", "McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
 
 MIB = 1 << 20
+DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,28 @@ class Settings:
         given = {name: value for name, value in chosen.items() if value is not None}
         model = (model or embedded_model()).expanduser()
         return cls(home=home.expanduser(), cache=cache.expanduser(), model=model, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where models by name are: the cache of the Hugging Face tools, and the hub that fills it.
+
+    Attributes:
+        cache: the folder of the cache.
+        endpoint: address of the hub; asked by `pie model download` alone.
+    """
+
+    cache: Path
+    endpoint: str = DEFAULT_ENDPOINT
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Hub:
+        """Read HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HF_ENDPOINT, as the Hugging Face tools do."""
+        root = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+        home = Path(environ.get("HF_HOME") or root)
+        named = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+        endpoint = (environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+        return cls(Path(named or home / "hub").expanduser(), endpoint)
 
 
 def embedded_model() -> Path:

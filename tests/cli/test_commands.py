@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from tests.cli.shell import Pie
@@ -47,23 +45,6 @@ def test_a_typo_is_told_the_nearest_command(typed: str, meant: str, pie: Pie) ->
 
 def test_a_word_far_from_all_commands_is_told_where_they_are_listed(pie: Pie) -> None:
     assert "`pie --help`" in pie("xylophone").err
-
-
-def test_models_are_listed_as_json(pie: Pie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / "1"
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
-    (snapshot / "model.safetensors").write_bytes(bytes(1000))
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    embedded, cached = json.loads(pie("model", "list", "--json").out)
-    assert (embedded["name"], embedded["architecture"]) == ("embedded", "Qwen3ForCausalLM")
-    assert embedded["size_bytes"] > 1_000_000
-    assert cached == {
-        "name": "acme/tiny",
-        "architecture": "LlamaForCausalLM",
-        "size_bytes": 1000,
-        "path": str(snapshot),
-    }
 
 
 def test_a_full_disk_ends_a_listing_with_one_line() -> None:

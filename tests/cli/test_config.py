@@ -98,6 +98,14 @@ def test_what_is_missing_is_told_with_a_remedy(pie: Pie, tmp_path: Path, monkeyp
     assert "1 of 1" in findings["saved contexts"]["found"]
 
 
+def test_a_model_that_is_nowhere_is_a_finding(pie: Pie, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIE_MODEL_PATH", "acme/nothing")
+    findings = {finding["name"]: finding for finding in json.loads(pie("doctor", "--json").out)}
+    assert findings["model"]["state"] == "missing"
+    assert findings["model"]["remedy"] == "Fetch it by `pie model download acme/nothing`."
+    assert findings["home"]["state"] != "missing"
+
+
 def test_a_wrong_configuration_is_a_finding(pie: Pie, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIE_SERVER_PORT", "high")
     left = pie("doctor")

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pie.config import Route
+from pie.config import Route, embedded_model
 from pie.configuration.configuration import configuration_path, load_configuration
 from pie.configuration.file import set_in_file, template, write_file
 from pie.configuration.keys import KEYS, Key, Unfit, find_key
 from pie.configuration.reference import reference
 from pie.configuration.routes import check_routes, read_route
-from pie.errors import UsageError
+from pie.errors import ModelError, UsageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -49,6 +49,7 @@ def test_the_parts_of_the_server_are_given_what_holds(file: Path) -> None:
         "[model]\npath = 'models/x'\nkv_pages = 7\n[limits]\nmemory_mb = 32\n[http]\nallowed_hosts = ['a.com']\n"
         "[mcp.files]\ncommand = ['python', 'server.py']\n"
     )
+    (file.parent / "models" / "x").mkdir(parents=True)
     settings = load_configuration(environ(file)).settings(environ(file))
     assert settings.model == file.parent / "models/x"
     assert settings.kv_pages == 7
@@ -58,12 +59,28 @@ def test_the_parts_of_the_server_are_given_what_holds(file: Path) -> None:
 
 
 def test_more_models_have_tables_of_their_own(file: Path) -> None:
-    file.write_text("[models.large]\npath = 'models/large'\nkv_pages = 9\n[models.'a.b-1']\npath = '/x'\n")
+    file.write_text("[models.large]\npath = 'models/large'\nkv_pages = 9\n[models.'a.b-1']\npath = '/'\n")
+    (file.parent / "models" / "large").mkdir(parents=True)
     models = load_configuration(environ(file)).settings(environ(file)).models
     assert [(model.name, model.path, model.kv_pages) for model in models[1:]] == [
         ("large", file.parent / "models/large", 9),
-        ("a.b-1", Path("/x"), None),
+        ("a.b-1", Path("/"), None),
     ]
+
+
+def test_a_model_is_named_by_its_directory_or_as_on_the_hub(file: Path) -> None:
+    variables = environ(file, HF_HOME=str(file.parent / "huggingface"))
+    file.write_text("[model]\npath = 'acme/tiny@v1'\n[models.own]\npath = 'embedded'\n")
+    with pytest.raises(
+        ModelError, match=r"model-not-found: acme/tiny@v1 .* `pie model download acme/tiny --revision v1`"
+    ):
+        load_configuration(variables).settings(variables)
+    (file.parent / "acme" / "tiny@v1").mkdir(parents=True)
+    models = load_configuration(variables).settings(variables).models
+    assert [model.path for model in models] == [file.parent / "acme" / "tiny@v1", embedded_model()]
+    file.write_text("[model]\npath = 'nowhere'\n")
+    with pytest.raises(ModelError, match=r"model-not-found: .*/nowhere is no directory"):
+        load_configuration(variables).settings(variables)
 
 
 def test_routes_are_those_of_the_file_and_of_flags(file: Path) -> None:
@@ -107,7 +124,7 @@ def test_a_named_file_is_read_and_must_be_there(file: Path, tmp_path: Path) -> N
         ("[server]\nlog_format = 'xml'", "server.log_format is 'xml', not one of text, json"),
         ("[limits]\nspin_s = nan", "limits.spin_s is nan, not a number from 0.1"),
         ("[http]\nallowed_hosts = 'a.com'", "http.allowed_hosts is 'a.com', not a list of texts"),
-        ("[model]\npath = ''", "model.path is '', not a path"),
+        ("[model]\npath = ''", "model.path is '', not a directory or a name"),
         ("[mcp.files]\n", "the MCP server files needs a command or a url"),
         ("[mcp.files]\ncomand = []", "comand"),
         ("[server", "it is not TOML"),
@@ -191,6 +208,7 @@ def test_what_is_set_is_what_is_read(key: Key, data: st.DataObject) -> None:
         "text": st.text(max_size=10),
         "switch": st.booleans(),
         "path": st.text("abc/._ ", min_size=1),
+        "model": st.text("abc/._@ ", min_size=1),
         "list": st.lists(st.text("abc.:1", min_size=1), max_size=3),
     }
     value = data.draw(values[key.kind])

@@ -15,15 +15,17 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from pie.config import Settings
+from pie.config import Hub, Settings
 from pie.errors import PieError
 
 __all__ = [
     "adapters",
+    "downloaded",
     "endable_processes",
     "installed",
     "keys_of_configuration",
     "known_processes",
+    "models",
     "path_or_installed",
     "running_processes",
     "snapshots",
@@ -136,3 +138,17 @@ def _beginning(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 def _home() -> Path:
     return Settings.from_environment(os.environ).home
+
+
+def downloaded(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Models in the Hugging Face cache, whether Pie can run them or not."""
+    from pie.hub.cache import cached_models
+
+    cached = cached_models(Hub.from_environment(os.environ).cache)
+    return [CompletionItem(model.name) for model in cached if model.name.startswith(incomplete)]
+
+
+def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """All that names a model: the embedded one, those in the cache, and directories."""
+    own = [CompletionItem("embedded")] if "embedded".startswith(incomplete) else []
+    return [*own, *downloaded(context, parameter, incomplete), CompletionItem(incomplete, type="dir")]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from pie.config import Settings
 from pie.errors import PieError
 
 if TYPE_CHECKING:
@@ -151,11 +152,11 @@ def _configuration(configuration: Configuration) -> Finding:
 
 
 def _home(configuration: Configuration) -> Finding:
-    return _folder("home", configuration.settings(os.environ).home, "PIE_HOME")
+    return _folder("home", Settings.from_environment(os.environ).home, "PIE_HOME")
 
 
 def _cache(configuration: Configuration) -> Finding:
-    return _folder("cache", configuration.settings(os.environ).cache, "PIE_CACHE")
+    return _folder("cache", Settings.from_environment(os.environ).cache, "PIE_CACHE")
 
 
 def _folder(name: str, folder: Path, variable: str) -> Finding:
@@ -172,25 +173,22 @@ def _folder(name: str, folder: Path, variable: str) -> Finding:
 
 
 def _model(configuration: Configuration) -> Finding:
-    model = configuration.settings(os.environ).model
-    wanted = ("config.json", "tokenizer.json")
-    missing = [name for name in wanted if not (model / name).is_file()]
-    if not any(model.glob("*.safetensors")):
-        missing.append("*.safetensors")
-    if missing:
-        return Finding(
-            "model",
-            "missing",
-            f"{model} lacks {', '.join(missing)}",
-            "Set model.path to a Hugging Face directory with safetensors weights.",
-        )
+    from pie.inspection import summarize
+
+    try:
+        model = configuration.settings(os.environ).model
+    except PieError as error:
+        return Finding("model", "missing", error.cause, error.remedy)
+    problem = summarize(model).problem
+    if problem is not None:
+        return Finding("model", "missing", problem.cause, problem.remedy)
     return Finding("model", "ok", str(model))
 
 
-def _snapshots(configuration: Configuration) -> Finding:
+def _snapshots(_configuration: Configuration) -> Finding:
     from pie.scheduler.snapshot_file import read_metadata
 
-    files = sorted((configuration.settings(os.environ).home / "snapshots").glob("*/*.safetensors"))
+    files = sorted((Settings.from_environment(os.environ).home / "snapshots").glob("*/*.safetensors"))
     damaged = [path for path in files if not (read_metadata(path) or {}).get("name")]
     if damaged:
         found = f"{len(damaged)} of {len(files)} cannot be read, such as {damaged[0]}"
@@ -202,7 +200,7 @@ def _programs(configuration: Configuration) -> Finding:
     from pie.process.store import ProgramStore
 
     try:
-        store = ProgramStore(configuration.settings(os.environ).home / "programs")
+        store = ProgramStore(Settings.from_environment(os.environ).home / "programs")
         programs = store.list()
         damaged = [program.identifier for program in programs if not store.has(program.name, program.version)]
     except PieError as error:

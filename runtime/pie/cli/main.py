@@ -43,7 +43,7 @@ SECTIONS = {
         "auth": ("pie.cli.auth", "Say who may come in to your server."),
     },
     "Models and state": {
-        "model": ("pie.cli.model", "Look at the models on this machine."),
+        "model": ("pie.cli.model", "List, download, inspect and remove models."),
         "adapter": ("pie.cli.adapter", "List, import and remove adapters."),
         "snapshot": ("pie.cli.snapshot", "List and remove saved contexts."),
     },

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pie.cli.arguments import program_input
-from pie.cli.completing import path_or_installed
+from pie.cli.completing import models, path_or_installed
 from pie.cli.connecting import find_place, user_options
 from pie.cli.interrupt import Interrupt
 from pie.cli.printer import Printer
@@ -57,7 +57,9 @@ class RunCommand(click.Command):
 @click.argument("word", metavar="PATH|NAME[@VERSION]", shell_complete=path_or_installed)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- --key value ...]")
 @click.option("--input", "input_json", metavar="JSON", help="The program's input; words after -- are added to it.")
-@click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
+@click.option(
+    "--model", metavar="DIR|NAME", shell_complete=models, help="A model directory, or a name of `pie model list`."
+)
 @click.option("--seed", type=int, help="Makes all sampling of the program repeatable.")
 @click.option("--token-budget", type=click.IntRange(min=1), help="Tokens that it may put into its contexts, in all.")
 @click.option("--memory-mb", type=click.IntRange(16, 4096), help="Memory of the program (512).")
@@ -112,11 +114,12 @@ def command(debug: bool, /, *, word: str, words: tuple[str, ...], **options: Any
         check_input(target.manifest, value)
     flags = {key: options[option] for key, option in FLAGS.items()}
     configuration = load_configuration(os.environ, flags | {"http.allowed_hosts": list(options["allow_host"]) or None})
-    settings = configuration.settings(os.environ, mcp_servers=mcp_servers(options["mcp"], options["mcp_config"]))
-    settings = replace(settings, programs=settings.programs or target.neighbours)
+    servers = mcp_servers(options["mcp"], options["mcp_config"])
     launch = Launch(target, value, options["seed"], options["token_budget"])
 
     async def work(printer: Printer, progress: Progress, interrupt: Interrupt) -> None:
+        settings = configuration.settings(os.environ, mcp_servers=servers)
+        settings = replace(settings, programs=settings.programs or target.neighbours)
         await _run_program(launch, settings, printer, progress, interrupt)
 
     return asyncio.run(show(work, as_json=options["as_json"], debug=debug))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pie.cli.completing import models
 from pie.cli.interrupt import Interrupt, Interrupted
 from pie.cli.terminal import Progress
 from pie.config import Settings
@@ -28,7 +29,9 @@ FLAGS = {"server.host": "host", "server.port": "port", "model.path": "model"}
 @click.command("serve", short_help="Serve clients until it is stopped.")
 @click.option("--host", help="The address to listen at (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port (8080); 0 takes a free one.")
-@click.option("--model", type=click.Path(), help="A Hugging Face model directory.")
+@click.option(
+    "--model", metavar="DIR|NAME", shell_complete=models, help="A model directory, or a name of `pie model list`."
+)
 @click.option(
     "--route", "routes", multiple=True, metavar="PATH=PROGRAM", help="Let an installed program answer at PATH."
 )
@@ -43,6 +46,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
     Examples:
       pie serve
       pie serve --port 9000 --model ~/models/Qwen3-0.6B
+      pie serve --model Qwen/Qwen3-0.6B
       pie serve --no-auth
       pie serve --route /answers=http-answers
     """

@@ -33,6 +33,11 @@ class Progress:
             self._status = Console(stderr=True, highlight=False).status(f"{text} …")
             self._status.start()
 
+    def update(self, text: str) -> None:
+        """How far the current step is; shown on a terminal only."""
+        if self._status is not None:
+            self._status.update(f"{text} …")
+
     def finish(self) -> None:
         """The current step is over; a slow one leaves a line with its time."""
         if self._text is None:

@@ -6,15 +6,16 @@ Whatever is not in the table of keys is an error; nothing is ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pie.config import MIB, McpServer, ModelSettings, ProcessLimits, Route, Settings
+from pie.config import MIB, Hub, McpServer, ModelSettings, ProcessLimits, Route, Settings
 from pie.configuration.keys import KEYS, Value, find_key, unknown_key
 from pie.configuration.mcp import check_names
 from pie.configuration.reading import SECTIONS, checked, read_configuration_file, unreadable
+from pie.hub.names import find_model
 
 __all__ = ["Configuration", "Origin", "configuration_path", "load_configuration"]
 
@@ -62,14 +63,19 @@ class Configuration:
         Args:
             environ: the environment, for where things are kept.
             mcp_servers: more servers, beside those of the file.
+
+        Raises:
+            ModelError: `model-not-found` or `model-incomplete` for a model that is not on this machine.
         """
+        hub = Hub.from_environment(environ)
+        first = self["model.path"]
         return Settings.from_environment(
             environ,
-            model=_path(self["model.path"]),
+            model=None if first is None else find_model(first, hub),
             kv_pages=self["model.kv_pages"],
             host_pages=self["model.host_pages"],
             max_batch_tokens=self["model.max_batch_tokens"],
-            more_models=self.models,
+            more_models=tuple(replace(model, path=find_model(str(model.path), hub)) for model in self.models),
             limits=self.limits(),
             programs=_path(self["programs.folder"]),
             allowed_hosts=tuple(self["http.allowed_hosts"]),

@@ -16,7 +16,7 @@ from pie.errors import UsageError
 
 __all__ = ["KEYS", "Key", "Unfit", "Value", "find_key", "nearest", "unknown_key"]
 
-Kind = Literal["integer", "number", "text", "switch", "path", "list"]
+Kind = Literal["integer", "number", "text", "switch", "path", "model", "list"]
 Value = int | float | str | bool | list[str] | None
 _NAMES: dict[Kind, str] = {
     "integer": "a whole number",
@@ -24,6 +24,7 @@ _NAMES: dict[Kind, str] = {
     "text": "a text",
     "switch": "true or false",
     "path": "a path",
+    "model": "a directory or a name",
     "list": "a list of texts",
 }
 
@@ -79,7 +80,7 @@ class Key:
         """
         if not self._is_of_kind(value) or (self.choices and value not in self.choices):
             raise Unfit(f"is {_shown(value)}, not {self.holds()}")
-        if self.kind == "path":
+        if self.kind in ("path", "model"):
             return str(Path(value).expanduser())
         if self.kind == "number":
             return float(value)
@@ -148,7 +149,12 @@ KEYS: tuple[Key, ...] = (
         choices=("debug", "info", "warning", "error"),
     ),
     Key("server.log_format", "text", "text", "How log lines are written.", choices=("text", "json")),
-    Key("model.path", "path", None, "A Hugging Face model directory; the embedded model unless given."),
+    Key(
+        "model.path",
+        "model",
+        None,
+        "A Hugging Face model directory, or ORG/NAME[@REVISION] of a downloaded one; the embedded model unless given.",
+    ),
     Key("model.kv_pages", "integer", None, "Pages of the KV cache; sized from free memory unless given.", minimum=1),
     Key(
         "model.host_pages",

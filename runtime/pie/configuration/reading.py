@@ -14,6 +14,7 @@ from pie.configuration.keys import KEYS, Key, Unfit, Value, unknown_key
 from pie.configuration.mcp import convert_mcp_tables
 from pie.configuration.routes import convert_routes
 from pie.errors import UsageError
+from pie.hub.names import model_from
 
 __all__ = ["SECTIONS", "FileContent", "checked", "read_configuration_file", "unreadable"]
 
@@ -99,6 +100,8 @@ def _read_section(path: Path, section: str, table: Mapping[str, Any]) -> dict[st
         kept = checked(known[name], value, str(path))
         if known[name].kind == "path" and isinstance(kept, str):
             kept = str(path.parent / kept)  # a path of the file starts from there
+        if known[name].kind == "model" and isinstance(kept, str):
+            kept = model_from(path.parent, kept)
         values[name] = kept
     return values
 
@@ -113,6 +116,8 @@ def _read_model(path: Path, name: str, table: Any) -> ModelSettings:
         )
     values = _read_section(path, "model", table)
     if "model.path" not in values:
-        raise UsageError("bad-setting", f"{path}: [models.{name}] has no path", remedy="Give it the model's directory.")
+        raise UsageError(
+            "bad-setting", f"{path}: [models.{name}] has no path", remedy="Give it the model's directory or name."
+        )
     chosen: dict[str, Any] = {key.removeprefix("model."): value for key, value in values.items()}
     return ModelSettings(**{**chosen, "path": Path(chosen["path"]), "name": name})
