@@ -128,6 +128,7 @@ def serving(path: Path, backend: BackendName, cache_dir: Path, prompts: list[Pro
 
 MODELS: tuple[Family | Literal["embedded"], ...] = ("qwen3", "qwen2", "llama", "embedded")
 SERVED = [(model, backend) for backend in ("native", "torch") for model in MODELS]
+SERVED += [(model, "torch") for model in ("mistral", "gemma3_text", "qwen3_moe")]
 
 
 @pytest.fixture(scope="module", params=SERVED, ids="-".join)

@@ -359,6 +359,8 @@ class Batch:
             `page_table[sequence, kv_index // page_size]`, offset `kv_index % page_size`; without a mask the row sees
             the keys 0 … kv_index, itself included.
         page_table: [sequences, width] i32, physical page ids; entries past a sequence's end are never read.
+        page_numbers: [sequences, width] i32, which page of its sequence an entry of `page_table` is, for models whose
+            layers have windows; None where entry i is page i, which it is unless masked pages are left out.
         key_mask: [M, max_keys] u8 or None: 1 where a masked row may see the key; only keys <= kv_index count.
         masked_rows: [M] i32, the rows that `key_mask` is about, in its order; the others are causal.
         logit_rows: [L] i32, the rows whose logits are computed.
@@ -395,6 +397,7 @@ class Batch:
     adjustments: Adjustments | None = None
     probes: tuple[tuple[int, Probe], ...] = ()
     page_copies: Int32Array = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    page_numbers: Int32Array | None = None
     key_mask: BoolBytes | None = None
     masked_rows: Int32Array = field(default_factory=lambda: np.zeros(0, np.int32))
     adapters: tuple[AdapterUse, ...] = ()

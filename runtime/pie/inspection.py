@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pie.engine.description import PAGE_SIZE, ModelDescription, describe_model
-from pie.engine.models.config import parse_config
+from pie.engine.models.config_file import parse_config
 from pie.engine.weight_files import read_config
 from pie.errors import ModelError
 from pie.text.markers import REASONING

@@ -16,9 +16,28 @@ from safetensors.torch import save_file
 
 __all__ = ["Family", "ModelSizes", "write_random_model"]
 
-Family = Literal["llama", "qwen2", "qwen3"]
+Family = Literal["llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text", "qwen3_moe"]
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+_ARCHITECTURES: dict[Family, str] = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
+_HEAD_NORMS: tuple[Family, ...] = ("qwen3", "gemma3_text", "qwen3_moe")
+_GEMMA: tuple[Family, ...] = ("gemma2", "gemma3_text")
+# Small enough to be felt by short texts.
+_GEMMA_KEYS = {"hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 24, "sliding_window": 24}
+_KEYS: dict[Family, dict[str, object]] = {
+    "mistral": {"sliding_window": 24},
+    "gemma2": _GEMMA_KEYS | {"attn_logit_softcapping": 4.0, "final_logit_softcapping": 9.0},
+    "gemma3_text": _GEMMA_KEYS | {"sliding_window_pattern": 2, "rope_theta": 1e6, "rope_local_base_freq": 1e4},
+    "qwen3_moe": {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 48, "norm_topk_prob": True},
+}
 _SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>")
 _CHAT_TEMPLATE = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -63,8 +82,7 @@ def write_random_model(
     path.mkdir(parents=True, exist_ok=True)
     content = _config(family, sizes, dtype) | (config or {})
     (path / "config.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    tied = bool(content["tie_word_embeddings"])
-    tensors = _random_tensors(family, sizes, tied=tied, seed=seed)
+    tensors = _random_tensors(family, sizes, content, seed=seed)
     save_file({name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}, path / "model.safetensors")
     _write_tokenizer(path, sizes.max_position_embeddings)
     return path
@@ -75,48 +93,100 @@ def _config(family: Family, sizes: ModelSizes, dtype: str) -> dict[str, object]:
         "architectures": [_ARCHITECTURES[family]],
         "model_type": family,
         **asdict(sizes),
-        "tie_word_embeddings": family == "qwen3",
+        "tie_word_embeddings": family == "qwen3" or family in _GEMMA,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
         "hidden_act": "silu",
         "dtype": dtype,
         "eos_token_id": 2,
         "pad_token_id": 0,
+        **_KEYS.get(family, {}),
     }
 
 
-def _random_tensors(family: Family, sizes: ModelSizes, *, tied: bool, seed: int) -> dict[str, torch.Tensor]:
+def _random_tensors(
+    family: Family, sizes: ModelSizes, config: dict[str, object], *, seed: int
+) -> dict[str, torch.Tensor]:
     """Weights scaled so that activations keep their size and the logits are far from flat."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def matrix(rows: int, columns: int) -> torch.Tensor:
-        return torch.randn(rows, columns, generator=generator) * columns**-0.5
-
-    def around_one(size: int) -> torch.Tensor:
-        return 1 + 0.1 * torch.randn(size, generator=generator)
-
-    hidden, inter = sizes.hidden_size, sizes.intermediate_size
-    heads = {"q": sizes.num_attention_heads, "k": sizes.num_key_value_heads, "v": sizes.num_key_value_heads}
-    tensors = {"model.embed_tokens.weight": torch.randn(sizes.vocab_size, hidden, generator=generator) * 0.3}
+    draw = _Draw(torch.Generator().manual_seed(seed), norm_mean=0 if family in _GEMMA else 1)
+    hidden = sizes.hidden_size
+    tensors = {"model.embed_tokens.weight": draw.normal(sizes.vocab_size, hidden) * 0.3}
     for layer in range(sizes.num_hidden_layers):
         prefix = f"model.layers.{layer}."
-        for name, count in heads.items():
-            tensors[f"{prefix}self_attn.{name}_proj.weight"] = matrix(count * sizes.head_dim, hidden)
-            if family == "qwen2":
-                bias = torch.randn(count * sizes.head_dim, generator=generator) * 0.5
-                tensors[f"{prefix}self_attn.{name}_proj.bias"] = bias
-        if family == "qwen3":
-            tensors[prefix + "self_attn.q_norm.weight"] = around_one(sizes.head_dim)
-            tensors[prefix + "self_attn.k_norm.weight"] = around_one(sizes.head_dim)
-        tensors[prefix + "self_attn.o_proj.weight"] = matrix(hidden, heads["q"] * sizes.head_dim)
-        tensors[prefix + "mlp.gate_proj.weight"] = matrix(inter, hidden)
-        tensors[prefix + "mlp.up_proj.weight"] = matrix(inter, hidden)
-        tensors[prefix + "mlp.down_proj.weight"] = matrix(hidden, inter)
-        tensors[prefix + "input_layernorm.weight"] = around_one(hidden)
-        tensors[prefix + "post_attention_layernorm.weight"] = around_one(hidden)
-    tensors["model.norm.weight"] = around_one(hidden)
-    if not tied:
-        tensors["lm_head.weight"] = matrix(sizes.vocab_size, hidden) * 3
+        tensors |= _attention(draw, family, sizes, prefix + "self_attn.")
+        tensors |= _mlp(draw, sizes, config, _mlp_kind(family, config, layer), prefix + "mlp.")
+        tensors[prefix + "input_layernorm.weight"] = draw.norm(hidden)
+        tensors[prefix + "post_attention_layernorm.weight"] = draw.norm(hidden)
+        if family in _GEMMA:
+            tensors[prefix + "pre_feedforward_layernorm.weight"] = draw.norm(hidden)
+            tensors[prefix + "post_feedforward_layernorm.weight"] = draw.norm(hidden)
+    tensors["model.norm.weight"] = draw.norm(hidden)
+    if not config["tie_word_embeddings"]:
+        tensors["lm_head.weight"] = draw.matrix(sizes.vocab_size, hidden) * 3
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Random tensors; weights of norms lie around `norm_mean`."""
+
+    generator: torch.Generator
+    norm_mean: int
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def matrix(self, rows: int, columns: int) -> torch.Tensor:
+        return self.normal(rows, columns) * columns**-0.5
+
+    def norm(self, size: int) -> torch.Tensor:
+        return self.norm_mean + 0.1 * self.normal(size)
+
+
+def _attention(draw: _Draw, family: Family, sizes: ModelSizes, prefix: str) -> dict[str, torch.Tensor]:
+    hidden, dim, tensors = sizes.hidden_size, sizes.head_dim, {}
+    heads = {"q": sizes.num_attention_heads, "k": sizes.num_key_value_heads, "v": sizes.num_key_value_heads}
+    if family == "phi3":
+        heads = {"qkv": sum(heads.values())}
+    for name, count in heads.items():
+        tensors[f"{prefix}{name}_proj.weight"] = draw.matrix(count * dim, hidden)
+        if family == "qwen2":
+            tensors[f"{prefix}{name}_proj.bias"] = draw.normal(count * dim) * 0.5
+    if family in _HEAD_NORMS:
+        tensors[prefix + "q_norm.weight"] = draw.norm(dim)
+        tensors[prefix + "k_norm.weight"] = draw.norm(dim)
+    tensors[prefix + "o_proj.weight"] = draw.matrix(hidden, sizes.num_attention_heads * dim)
+    return tensors
+
+
+def _mlp_kind(family: Family, config: dict[str, object], layer: int) -> Literal["dense", "fused", "experts"]:
+    if family == "phi3":
+        return "fused"
+    dense_layers = config.get("mlp_only_layers")
+    dense = isinstance(dense_layers, list) and layer in dense_layers
+    return "experts" if family == "qwen3_moe" and not dense else "dense"
+
+
+def _mlp(
+    draw: _Draw,
+    sizes: ModelSizes,
+    config: dict[str, object],
+    kind: Literal["dense", "fused", "experts"],
+    prefix: str,
+) -> dict[str, torch.Tensor]:
+    hidden, inter = sizes.hidden_size, sizes.intermediate_size
+    if kind == "fused":
+        gate_up = draw.matrix(2 * inter, hidden)
+        return {f"{prefix}gate_up_proj.weight": gate_up, f"{prefix}down_proj.weight": draw.matrix(hidden, inter)}
+    names, tensors = [prefix], {}
+    if kind == "experts":
+        inter, count = int(str(config["moe_intermediate_size"])), int(str(config["num_experts"]))
+        names = [f"{prefix}experts.{number}." for number in range(count)]
+        tensors[prefix + "gate.weight"] = draw.matrix(count, hidden)
+    for name in names:
+        tensors[name + "gate_proj.weight"] = draw.matrix(inter, hidden)
+        tensors[name + "up_proj.weight"] = draw.matrix(inter, hidden)
+        tensors[name + "down_proj.weight"] = draw.matrix(hidden, inter)
     return tensors
 
 

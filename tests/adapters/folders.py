@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.engine.adapters import random_peft
 
 from pie.config import embedded_model
-from pie.engine.models.config import parse_config
+from pie.engine.models.config_file import parse_config
 
 __all__ = ["write_peft"]
 

@@ -12,7 +12,7 @@ from tests.engine.adapters import random_peft
 from pie.cli.completing import snapshots
 from pie.cli.snapshot import remove
 from pie.config import embedded_model
-from pie.engine.models.config import parse_config
+from pie.engine.models.config_file import parse_config
 
 SAVE = """
 from inferlet import Context, Model

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.shell_completion import CompletionItem
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.cli.shell import Pie
 
 from pie.cli.completing import models
 from pie.cli.model import inspect
-from pie.testing import write_random_model
+from pie.testing import Family, write_random_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -24,12 +25,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "huggingface" / "hub"
 
 
-def put(cache: Path, name: str, *, ref: str = "main") -> Path:
+def put(cache: Path, name: str, *, ref: str = "main", family: Family = "qwen3") -> Path:
     """A random model in the cache, each file a link into its blobs."""
     folder = cache / f"models--{name.replace('/', '--')}"
     snapshot, blobs = folder / "snapshots" / COMMIT, folder / "blobs"
     snapshot.mkdir(parents=True)
-    write_random_model(blobs)
+    write_random_model(blobs, family)
     for blob in blobs.iterdir():
         (snapshot / blob.name).symlink_to(os.path.relpath(blob, snapshot))
     (folder / "refs").mkdir()
@@ -86,6 +87,33 @@ def test_a_model_is_inspected_without_its_weights_being_loaded(cache: Path, pie:
     told = pie("model", "inspect", "embedded").out
     assert "KV cache            2,560 B per token, 40,960 B per page" in told
     assert told.endswith("can be run          yes\n")
+
+
+def test_models_of_all_families_are_told_to_run(cache: Path, pie: Pie) -> None:
+    families: tuple[Family, ...] = get_args(Family)
+    told = {family: put(cache, f"acme/{family}", family=family) / "model.safetensors" for family in families}
+    listed = {row["name"]: row for row in json.loads(pie("model", "list", "--json").out)}
+    for family, weights in told.items():
+        assert listed[f"acme/{family}"]["why_not"] == ""
+        found = json.loads(pie("model", "inspect", f"acme/{family}", "--json").out)
+        assert (found["can_run"], found["why_not"]) == (True, None)
+        assert found["architecture"] == listed[f"acme/{family}"]["architecture"]
+        assert found["family"] == family.replace("_text", "").replace("_", "")
+        assert found["parameters"] == sum(tensor.numel() for tensor in load_file(weights).values())
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("phi3", "model.layers.0.mlp.gate_up_proj.weight"), ("qwen3_moe", "model.layers.1.mlp.experts.7.up_proj.weight")],
+)
+def test_a_tensor_that_is_not_there_is_told_for_all_families(family: Family, name: str, cache: Path, pie: Pie) -> None:
+    path = put(cache, "acme/tiny", family=family) / "model.safetensors"
+    tensors = load_file(path)
+    del tensors[name]
+    save_file(tensors, path.resolve())
+    found = json.loads(pie("model", "inspect", "acme/tiny", "--json").out)
+    assert (found["can_run"], found["why_not"]["code"]) == (False, "missing-tensor")
+    assert found["why_not"]["cause"] == f"{path} holds no tensor {name}"
 
 
 def test_a_model_of_the_configuration_is_inspected_by_its_name(pie: Pie, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from pie.forward import AdapterFiles
 
 __all__ = ["RandomPeft", "merge", "random_peft"]
 
-PLACES = {name: "self_attn" if name in "qkvo" else "mlp" for name in MODULES}
+FUSED = {"qkv": ("q", "k", "v"), "gate_up": ("gate", "up")}
+PLACES = {name: "self_attn" if name in ("q", "k", "v", "o", "qkv") else "mlp" for name in (*MODULES, *FUSED)}
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,19 @@ def random_peft(
     config: ModelConfig,
     seed: int,
     *,
-    modules: Sequence[str] = MODULES,
+    modules: Sequence[str] | None = None,
     rank: int = 4,
     dtype: torch.dtype = torch.float32,
     **settings: object,
 ) -> RandomPeft:
-    """An adapter whose change is about as large as the weights."""
+    """An adapter whose change is about as large as the weights; of all modules that the model has if none are named."""
+    modules = tuple(module_sizes(config)) if modules is None else modules
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for layer in range(config.num_layers):
         for name in modules:
-            inputs, outputs = module_sizes(config)[name]
+            parts = [module_sizes(config)[part] for part in FUSED.get(name, (name,))]
+            inputs, outputs = parts[0][0], sum(part[1] for part in parts)
             prefix = f"base_model.model.model.layers.{layer}.{PLACES[name]}.{name}_proj.lora_"
             tensors[prefix + "A.weight"] = (torch.randn(rank, inputs, generator=generator) * inputs**-0.5).to(dtype)
             tensors[prefix + "B.weight"] = (torch.randn(outputs, rank, generator=generator) * 0.3).to(dtype)

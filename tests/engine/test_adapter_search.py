@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from pie.engine.adapters.noise import normals, uniforms
 from pie.engine.adapters.search import MIN_SIGMA, begin_search, perturbed, updated
 from pie.engine.adapters.weights import AdapterWeights, flatten, module_sizes
-from pie.engine.models.config import ModelConfig
+from pie.engine.models.config import LayerConfig, MlpConfig, ModelConfig
+from pie.engine.models.rope_config import RopeConfig
 from pie.errors import AdapterError
 from pie.forward import SearchStart
 
 CONFIG = ModelConfig(
     architecture="Qwen3ForCausalLM",
     hidden_size=32,
-    num_layers=2,
     num_heads=2,
     num_kv_heads=1,
     head_dim=16,
@@ -29,8 +29,10 @@ CONFIG = ModelConfig(
     vocab_size=64,
     max_positions=64,
     norm_epsilon=1e-6,
-    rope_theta=10000.0,
-    rope_scaling=None,
+    layers=(LayerConfig(RopeConfig(10000.0, rotary_dim=16), MlpConfig("silu", 48)),) * 2,
+    query_scale=0.25,
+    embedding_scale=1.0,
+    logit_cap=None,
     qkv_bias=False,
     qk_norm=True,
     tied_embeddings=True,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from pie.engine.engine import Engine
+from pie.engine.models.config_file import parse_config
+from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
 from pie.engine.weights import load_model
 from pie.errors import ModelError
-from pie.testing import write_random_model
+from pie.testing import Family, write_random_model
 
 Damage = Callable[[Path], object]
 
@@ -54,7 +58,7 @@ BROKEN: dict[str, tuple[str, Damage]] = {
     "a size is negative": ("bad-config", edit_config(num_hidden_layers=-2)),
     "a size is text": ("bad-config", edit_config(vocab_size="many")),
     "heads do not divide": ("bad-config", edit_config(num_key_value_heads=3)),
-    "unknown rope": ("unsupported-feature", edit_config(rope_scaling={"rope_type": "yarn", "factor": 4})),
+    "unknown rope": ("unsupported-feature", edit_config(rope_scaling={"rope_type": "spiral", "factor": 4})),
     "sliding window": ("unsupported-feature", edit_config(use_sliding_window=True)),
     "quantized": ("unsupported-feature", edit_config(quantization_config={"bits": 4})),
     "no weights": ("no-weights", lambda path: (path / "model.safetensors").unlink()),
@@ -105,6 +109,62 @@ def test_sharded_weights_are_the_same_model(tmp_path: Path) -> None:
     assert torch.equal(one.head, other.head)
 
 
+@pytest.mark.parametrize("family", get_args(Family))
+def test_each_tensor_of_each_family_is_checked_by_its_header(tmp_path: Path, family: Family) -> None:
+    path = write_random_model(tmp_path / "model", family)
+    config = parse_config(read_config(path))
+    found = find_weight_files(path)
+    headers = read_headers(found)
+    check_tensors(found, headers, config)
+    for name, header in headers.items():
+        with pytest.raises(ModelError) as caught:
+            check_tensors(found, {other: headers[other] for other in headers if other != name}, config)
+        assert (caught.value.code, caught.value.cause) == (
+            "missing-tensor",
+            f"{path / 'model.safetensors'} holds no tensor {name}",
+        )
+        wider = replace(header, shape=(header.shape[0] + 1, *header.shape[1:]))
+        with pytest.raises(ModelError) as caught:
+            check_tensors(found, headers | {name: wider}, config)
+        assert caught.value.code == "wrong-shape"
+        assert caught.value.cause.startswith(f"{path / 'model.safetensors'}: {name} has shape {wider.shape} where ")
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("phi3", "model.layers.1.self_attn.qkv_proj.weight"),
+        ("phi3", "model.layers.0.mlp.gate_up_proj.weight"),
+        ("gemma2", "model.layers.1.pre_feedforward_layernorm.weight"),
+        ("qwen3_moe", "model.layers.1.mlp.experts.5.down_proj.weight"),
+        ("qwen3_moe", "model.layers.0.mlp.gate.weight"),
+    ],
+)
+def test_the_file_is_told_whose_tensor_does_not_fit(tmp_path: Path, family: Family, name: str) -> None:
+    path = write_random_model(tmp_path / "model", family)
+    tensors = load_file(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    places = {other: f"model-{index % 2}.safetensors" for index, other in enumerate(sorted(tensors))}
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+    def write() -> None:
+        for file in set(places.values()):
+            save_file({other: tensors[other] for other in tensors if places[other] == file}, path / file)
+
+    tensors[name] = tensors[name][:-1].clone()
+    write()
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert caught.value.code == "wrong-shape"
+    assert caught.value.cause.startswith(f"{path / places[name]}: {name} has shape {tuple(tensors[name].shape)} where ")
+    del tensors[name]
+    write()
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert caught.value.code == "missing-tensor"
+    assert caught.value.cause == f"{path / places[name]} holds no tensor {name}"
+
+
 def test_the_fingerprint_tells_weights_and_architectures_apart(tmp_path: Path) -> None:
     first = load_model(write_random_model(tmp_path / "a", seed=0)).fingerprint
     assert load_model(write_random_model(tmp_path / "b", seed=0)).fingerprint == first
@@ -125,3 +185,20 @@ def test_pages_default_to_what_memory_allows(tmp_path: Path) -> None:
     assert Engine(path, memory_bytes=100_000).info.num_pages == 100_000 // 16384
     with pytest.raises(ModelError, match="not-enough-memory"):
         Engine(path, memory_bytes=10_000)
+
+
+def test_the_fingerprint_tells_what_layers_do_apart(tmp_path: Path) -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"sliding_window": 23},
+        {"attn_logit_softcapping": 5.0},
+        {"final_logit_softcapping": 5.0},
+        {"query_pre_attn_scalar": 32},
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}},
+    ]
+    fingerprints = {
+        load_model(write_random_model(tmp_path / str(number), "gemma2", config=change)).fingerprint
+        for number, change in enumerate(changes)
+    }
+    assert len(fingerprints) == len(changes)

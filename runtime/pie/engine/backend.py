@@ -44,6 +44,7 @@ class Rows:
     kv_index: Int32Array
     page_table: Int32Array
     logit_rows: Int32Array
+    page_numbers: Int32Array | None = None
     key_mask: BoolBytes | None = None
     mask_of_row: Int32Array | None = None
     adapters: tuple[AdapterWeights, ...] = ()

@@ -102,6 +102,7 @@ def _rows(batch: Batch, adapters: tuple[AdapterWeights, ...]) -> Rows:
         kv_index=_array(batch.kv_index, _INT32, "kv_index"),
         page_table=_array(batch.page_table, _INT32, "page_table", dims=2),
         logit_rows=_array(batch.logit_rows, _INT32, "logit_rows"),
+        page_numbers=None if batch.page_numbers is None else _array(batch.page_numbers, _INT32, "page_numbers", dims=2),
         key_mask=key_mask,
         mask_of_row=mask_of_row,
         adapters=adapters,
@@ -187,6 +188,7 @@ def _reorder(rows: Rows, draws: Draws, order: npt.NDArray[np.intp]) -> tuple[Row
         kv_index=rows.kv_index[order],
         page_table=rows.page_table,
         logit_rows=identity,
+        page_numbers=rows.page_numbers,
         adapters=rows.adapters,
         adapter_of_row=None if rows.adapter_of_row is None else rows.adapter_of_row[order],
     )
@@ -213,6 +215,9 @@ def _check_rows(rows: Rows, info: DeviceInfo, *, reach: Int32Array | int) -> Non
     np.maximum.at(last_of_sequence, rows.sequence_of_row, last_page)
     used = np.arange(width, dtype=np.int32) <= last_of_sequence[:, None]
     _require_range(rows.page_table[used], info.num_pages, "page_table")
+    if rows.page_numbers is not None:
+        _require(rows.page_numbers.shape == rows.page_table.shape, "page_numbers must be shaped as page_table")
+        _require_range(rows.page_numbers, 2**31 // info.page_size, "page_numbers")
     if rows.key_mask is not None and rows.mask_of_row is not None:
         reached = rows.kv_index[rows.mask_of_row >= 0]
         _require(int(reached.max(initial=-1)) < rows.key_mask.shape[1], "key_mask is narrower than a row's keys")

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pie.engine.models.config import ModelConfig, parse_config
+from pie.engine.models.config import ModelConfig
+from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import HEAD
 from pie.engine.weight_files import TensorHeader, check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError

@@ -44,7 +44,29 @@ def why_not_native(config: ModelConfig, page_size: int) -> str | None:
     for name, value, divisor in multiples:
         if value % divisor:
             return f"{name} is {value}, not a multiple of {divisor}"
+    return _unknown_to_kernels(config) or _too_wide(config)
+
+
+def _too_wide(config: ModelConfig) -> str | None:
     return f"head_dim is {config.head_dim}, above {_MAX_HEAD_DIM}" if config.head_dim > _MAX_HEAD_DIM else None
+
+
+def _unknown_to_kernels(config: ModelConfig) -> str | None:
+    """Which part of the model the kernels do not have, in one line."""
+    layers = config.layers
+    parts = {
+        "sliding windows": any(layer.window is not None for layer in layers),
+        "soft caps": config.logit_cap is not None or any(layer.soft_cap is not None for layer in layers),
+        "norms after attention and MLP": any(layer.post_norms for layer in layers),
+        "mixtures of experts": any(layer.mlp.experts is not None for layer in layers),
+        "activations other than silu": any(layer.mlp.activation != "silu" for layer in layers),
+        "RoPE that differs between layers": len({layer.rope for layer in layers}) > 1,
+        "RoPE of a part of each head": any(layer.rope.rotary_dim != config.head_dim for layer in layers),
+        "a scaled embedding": config.embedding_scale != 1.0,
+        "a query scale of its own": config.query_scale != config.head_dim**-0.5,
+    }
+    missing = [name for name, present in parts.items() if present]
+    return f"the kernels have no {missing[0]}" if missing else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +143,7 @@ def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch
 def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     weights = model.weights
     embedding = _pack(weights.embedding)
-    cosines, sines = rope_tables(model.config)
+    cosines, sines = rope_tables(model.config.layers[0].rope, model.config.max_positions)
     return ModelArrays(
         layers=tuple(_pack_layer(layer, cache, index) for index, layer in enumerate(weights.layers)),
         embedding=embedding,

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from pie.engine.models.config import ModelConfig
-from pie.engine.models.tensors import expected_tensors
+from pie.engine.models.tensors import model_tensors
 from pie.errors import ModelError
 
 __all__ = ["TensorHeader", "WeightFiles", "check_tensors", "find_weight_files", "read_config", "read_headers"]
@@ -96,7 +96,8 @@ def check_tensors(weights: WeightFiles, headers: Mapping[str, TensorHeader], con
     Raises:
         ModelError: `missing-tensor`, `wrong-shape`, `unsupported-dtype`.
     """
-    for name, shape in expected_tensors(config).items():
+    for expected in model_tensors(config).every():
+        name, shape = expected.name, expected.shape
         place = weights.placed.get(name)
         found = headers.get(name)
         if found is None or (place is not None and place != found.file):

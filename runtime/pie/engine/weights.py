@@ -6,7 +6,7 @@ Reads safetensors only: pickled checkpoints can run code. Does not know how the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pie.engine.description import compute_dtype, model_name
-from pie.engine.models.config import ModelConfig, parse_config
-from pie.engine.models.tensors import HEAD
+from pie.engine.models.config import ModelConfig
+from pie.engine.models.config_file import parse_config
+from pie.engine.models.tensors import LayerTensors, ModelTensors, Tensor, model_tensors
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError
 
@@ -27,7 +28,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerWeights:
-    """Weights of one decoder layer; matrices are [outputs, inputs]. Q = heads * head_dim, I = intermediate size.
+    """Weights of one decoder layer; matrices are [outputs, inputs]. Q = heads * head_dim, I = size of the MLP.
+
+    Norms are what rows are multiplied by, also where files hold the difference from one.
 
     Attributes:
         input_norm: [hidden], before attention.
@@ -39,6 +42,9 @@ class LayerWeights:
         mlp_norm: [hidden], before the MLP.
         gate_up: [2 I, hidden], gate above up.
         down: [hidden, I].
+        attention_post_norm: [hidden] or None, after `output`.
+        mlp_post_norm: [hidden] or None, after `down`.
+        router: [experts, hidden] or None; with it, `gate_up` and `down` hold one matrix per expert.
     """
 
     input_norm: torch.Tensor
@@ -50,6 +56,9 @@ class LayerWeights:
     mlp_norm: torch.Tensor
     gate_up: torch.Tensor
     down: torch.Tensor
+    attention_post_norm: torch.Tensor | None = None
+    mlp_post_norm: torch.Tensor | None = None
+    router: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,46 +98,59 @@ def load_model(model_dir: Path, *, dtype: str | None = None) -> LoadedModel:
     check_tensors(found, read_headers(found), config)  # before the first of many gigabytes is read
     with ExitStack() as stack:
         source = _Source(_open_all(found.files, stack), _torch_dtype(raw, dtype))
-        weights = _take_weights(source, config)
+        weights = _take_weights(source, model_tensors(config))
     return LoadedModel(model_name(model_dir), config, weights, _fingerprint(config, found.files))
 
 
 class _Source:
-    """Tensors by name over all opened files, converted to one dtype."""
+    """Tensors over all opened files, which were checked before, converted to one dtype."""
 
     def __init__(self, handles: Mapping[str, safe_open], dtype: torch.dtype) -> None:
         self._handles = handles
         self._dtype = dtype
 
-    def take(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._handles[name].get_tensor(name)  # type: ignore[no-untyped-call]
-        return tensor.to(self._dtype).contiguous()
+    def take(self, tensor: Tensor) -> torch.Tensor:
+        """One tensor; f32 if it is not the file's own numbers."""
+        value: torch.Tensor = self._handles[tensor.name].get_tensor(tensor.name)  # type: ignore[no-untyped-call]
+        value = value.to(self._dtype).contiguous()
+        return value.float() + tensor.offset if tensor.offset else value
+
+    def take_if_any(self, tensor: Tensor | None) -> torch.Tensor | None:
+        return None if tensor is None else self.take(tensor)
+
+    def join(self, tensors: Sequence[Tensor]) -> torch.Tensor:
+        """Tensors one above the other; a single one is not copied."""
+        parts = [self.take(tensor) for tensor in tensors]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _take_weights(source: _Source, config: ModelConfig) -> Weights:
-    embedding = source.take("model.embed_tokens.weight")
-    tied = config.tied_embeddings
+def _take_weights(source: _Source, tensors: ModelTensors) -> Weights:
+    embedding = source.take(tensors.embedding)
     return Weights(
         embedding=embedding,
-        layers=tuple(_take_layer(source, config, f"model.layers.{index}.") for index in range(config.num_layers)),
-        final_norm=source.take("model.norm.weight"),
-        head=embedding if tied else source.take(HEAD),
+        layers=tuple(_take_layer(source, layer) for layer in tensors.layers),
+        final_norm=source.take(tensors.final_norm),
+        head=embedding if tensors.head is None else source.take(tensors.head),
     )
 
 
-def _take_layer(source: _Source, config: ModelConfig, prefix: str) -> LayerWeights:
-    attention, mlp = prefix + "self_attn.", prefix + "mlp."
-    biases = [source.take(f"{attention}{x}_proj.bias") for x in "qkv" if config.qkv_bias]
+def _take_layer(source: _Source, layer: LayerTensors) -> LayerWeights:
+    gate_up = [source.join(parts) for parts in layer.gate_up]
+    down = [source.take(tensor) for tensor in layer.down]
+    experts = layer.router is not None
     return LayerWeights(
-        input_norm=source.take(prefix + "input_layernorm.weight"),
-        qkv=torch.cat([source.take(f"{attention}{x}_proj.weight") for x in "qkv"]),
-        qkv_bias=torch.cat(biases) if biases else None,
-        q_norm=source.take(attention + "q_norm.weight") if config.qk_norm else None,
-        k_norm=source.take(attention + "k_norm.weight") if config.qk_norm else None,
-        output=source.take(attention + "o_proj.weight"),
-        mlp_norm=source.take(prefix + "post_attention_layernorm.weight"),
-        gate_up=torch.cat([source.take(f"{mlp}{x}_proj.weight") for x in ("gate", "up")]),
-        down=source.take(mlp + "down_proj.weight"),
+        input_norm=source.take(layer.input_norm),
+        qkv=source.join(layer.qkv),
+        qkv_bias=source.join(layer.qkv_bias) if layer.qkv_bias else None,
+        q_norm=source.take_if_any(layer.q_norm),
+        k_norm=source.take_if_any(layer.k_norm),
+        output=source.take(layer.output),
+        mlp_norm=source.take(layer.mlp_norm),
+        gate_up=torch.stack(gate_up) if experts else gate_up[0],
+        down=torch.stack(down) if experts else down[0],
+        attention_post_norm=source.take_if_any(layer.attention_post_norm),
+        mlp_post_norm=source.take_if_any(layer.mlp_post_norm),
+        router=source.take_if_any(layer.router),
     )
 
 

@@ -186,6 +186,7 @@ def _seen_arrays(rows: DecodeRows, selected: slice | Int32Array, arrays: Mapping
     width = int(kv_index.max()) // size + 1
     return {
         "page_table": np.take_along_axis(table, source, axis=1)[:, :width],
+        "page_numbers": source[:, :width],
         "kv_index": kv_index,
         "masked_rows": masked,
         "key_mask": seen.astype(np.uint8),
@@ -240,6 +241,7 @@ class _ChunkWriter:
         self._positions: list[Int32Array] = []
         self._kv: list[Int32Array] = []
         self._pages: list[list[PageId]] = []
+        self._numbers: dict[int, Int32Array] = {}
         self._num_rows = self._num_decodes = len(decodes["token_ids"])
         self._logit_rows: list[int] = []
         self._samplers = _SamplerColumns()
@@ -294,6 +296,8 @@ class _ChunkWriter:
             masked = np.array([row for row, _ in self._keys], np.int32)
             extra["masked_rows"] = np.concatenate([decodes.get("masked_rows", masked[:0]), masked])
             extra["key_mask"] = self._key_mask(decodes.get("key_mask"))
+        if self._numbers or "page_numbers" in decodes:
+            extra["page_numbers"] = self._page_numbers(decodes.get("page_numbers"), extra["page_table"].shape)
         if self._adapters:
             extra["adapters"] = tuple(self._adapters)
             of_decode = decodes.get("adapter_of_row", np.full(self._num_decodes, -1, np.int32))
@@ -330,7 +334,9 @@ class _ChunkWriter:
         if keep.all():
             return rows
         pages = self._pages[-1]
-        self._pages[-1] = [pages[number] for number in np.flatnonzero(keep).tolist()] + pages[num_full:]
+        numbers = np.concatenate([np.flatnonzero(keep), np.arange(num_full, len(pages))]).astype(np.int32)
+        self._numbers[self._num_decodes + len(self._pages) - 1] = numbers
+        self._pages[-1] = [pages[number] for number in numbers.tolist()]
         self._kv[-1] = self._kv[-1] - np.int32((num_full - keep.sum()) * size)
         keys = np.repeat(keep, size)
         return {
@@ -374,6 +380,14 @@ class _ChunkWriter:
         for sequence, pages in enumerate(self._pages, count):
             table[sequence, : len(pages)] = pages
         return table
+
+    def _page_numbers(self, decodes: Int32Array | None, shape: tuple[int, int]) -> Int32Array:
+        numbers = np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1))
+        if decodes is not None:
+            numbers[: decodes.shape[0], : decodes.shape[1]] = decodes
+        for sequence, of_pages in self._numbers.items():
+            numbers[sequence, : len(of_pages)] = of_pages
+        return numbers
 
     def _key_mask(self, decodes: BoolBytes | None) -> BoolBytes:
         decodes = np.zeros((0, 0), np.uint8) if decodes is None else decodes

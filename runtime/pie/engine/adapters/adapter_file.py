@@ -21,7 +21,6 @@ from safetensors.torch import load
 
 from pie.engine.adapters.peft import read_peft
 from pie.engine.adapters.weights import (
-    MODULES,
     SEARCH_MODULES,
     AdapterWeights,
     Float32Array,
@@ -95,10 +94,9 @@ class _Reader:
 
     def _layer(self, number: int) -> dict[str, LowRank]:
         sizes, layer = module_sizes(self._config), {}
-        for name in MODULES:
+        for name, (inputs, outputs) in sizes.items():
             prefix = f"layers.{number}.{name}."
             if prefix + "down" in self._tensors:
-                inputs, outputs = sizes[name]
                 rank = len(self._tensors[prefix + "down"])
                 layer[name] = LowRank(
                     self._take(prefix + "down", rank, inputs), self._take(prefix + "up", rank, outputs)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pie.engine.adapters.weights import MODULES, AdapterWeights, LowRank, module_sizes
+from pie.engine.adapters.weights import AdapterWeights, LowRank, module_sizes
 from pie.engine.models.config import ModelConfig
+from pie.engine.models.families import FAMILIES
 from pie.errors import AdapterError
 
 __all__ = ["read_peft"]
@@ -54,9 +55,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 # Others change the base model's weights too.
 _INITIAL_WEIGHTS = (True, False, "gaussian", "orthogonal", "eva")
 _FLOATS = (np.float16, np.float32)
-_TENSOR = re.compile(
-    r"base_model\.model\.model\.layers\.(\d+)\.(?:self_attn\.([qkvo])|mlp\.(gate|up|down))_proj\.lora_([AB])\.weight"
-)
+_TENSOR = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.((?:self_attn|mlp)\.\w+)\.lora_([AB])\.weight")
 
 
 def read_peft(config_json: bytes, tensors: Mapping[str, npt.NDArray[Any]], config: ModelConfig) -> AdapterWeights:
@@ -74,20 +73,18 @@ def read_peft(config_json: bytes, tensors: Mapping[str, npt.NDArray[Any]], confi
     rank = settings.get("r")
     if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= config.hidden_size:
         raise _unusable(f"r is {rank!r}, not a whole number from 1 to {config.hidden_size}")
-    modules = _target_modules(settings.get("target_modules"))
+    places = _target_places(settings.get("target_modules"), config)
     layers: list[dict[str, LowRank]] = [{} for _ in range(config.num_layers)]
-    halves = _halves(tensors, modules, config, rank)
-    for number, module in sorted(key[:2] for key in halves if key[2] == "A"):
-        up = halves.get((number, module, "B"))
-        if up is None:
-            raise _unusable(f"layer {number} has lora_A of {module}_proj without lora_B")
-        layers[number][module] = LowRank(halves[number, module, "A"], np.ascontiguousarray(up.T))
-    for number, module, _ in halves:
-        if module not in layers[number]:
-            raise _unusable(f"layer {number} has lora_B of {module}_proj without lora_A")
-    missing = [module for module in modules if not any(module in layer for layer in layers)]
+    halves = _halves(tensors, places, config, rank)
+    for number, place, half in halves:
+        other = "B" if half == "A" else "A"
+        if (number, place, other) not in halves:
+            raise _unusable(f"layer {number} has lora_{half} of {_name(place)} without lora_{other}")
+    for number, place in sorted({key[:2] for key in halves}):
+        layers[number] |= _parts(places[place], halves[number, place, "A"], halves[number, place, "B"], config)
+    missing = [_name(place) for place in places if not any(place == key[1] for key in halves)]
     if missing:
-        raise _unusable(f"target_modules lists {missing[0]}_proj, for which there is no tensor")
+        raise _unusable(f"target_modules lists {missing[0]}, for which there is no tensor")
     return AdapterWeights(tuple(layers), _scaling(settings, rank))
 
 
@@ -112,14 +109,44 @@ def _settings(config_json: bytes) -> dict[str, Any]:
     return settings
 
 
-def _target_modules(value: object) -> list[str]:
-    names = [f"{module}_proj" for module in MODULES]
+def _places(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """The matrices of a layer that an adapter may change, by their names in the model; some hold several modules."""
+    names = FAMILIES[config.architecture].tensors
+    fused = {"qkv": ("q", "k", "v"), "gate_up": ("gate", "up")}
+    places: dict[str, tuple[str, ...]] = {}
+    for paths, modules in (
+        (names.qkv, fused["qkv"]),
+        ((names.output,), ("o",)),
+        (names.gate_up, fused["gate_up"]),
+    ):
+        places |= {paths[0]: modules} if len(paths) == 1 else {p: (m,) for p, m in zip(paths, modules, strict=True)}
+    places[names.down] = ("down",)
+    sizes = module_sizes(config)
+    return {path: modules for path, modules in places.items() if set(modules) <= sizes.keys()}
+
+
+def _name(place: str) -> str:
+    return place.rpartition(".")[2]
+
+
+def _target_places(value: object, config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """Those of `_places` that `target_modules` lists."""
+    places = {_name(path): (path, modules) for path, modules in _places(config).items()}
     if not isinstance(value, list) or not value:
         raise _unusable(f"target_modules is {value!r}, not a list of names")
     for name in value:
-        if name not in names:
-            raise _unusable(f"target_modules lists {name!r}, which is not among {', '.join(names)}")
-    return [name.removesuffix("_proj") for name in value]
+        if name not in places:
+            raise _unusable(f"target_modules lists {name!r}, which is not among {', '.join(places)}")
+    return dict(places[name] for name in value)
+
+
+def _parts(
+    modules: tuple[str, ...], down: npt.NDArray[np.float32], up: npt.NDArray[np.float32], config: ModelConfig
+) -> dict[str, LowRank]:
+    """The changes of the modules that one matrix holds, one above the other: they share `down` [rank, inputs]."""
+    ends = np.cumsum([module_sizes(config)[module][1] for module in modules])[:-1]
+    pieces = np.split(up, ends)
+    return {module: LowRank(down, np.ascontiguousarray(piece.T)) for module, piece in zip(modules, pieces, strict=True)}
 
 
 def _scaling(settings: Mapping[str, Any], rank: int) -> float:
@@ -133,23 +160,23 @@ def _scaling(settings: Mapping[str, Any], rank: int) -> float:
 
 
 def _halves(
-    tensors: Mapping[str, npt.NDArray[Any]], modules: list[str], config: ModelConfig, rank: int
+    tensors: Mapping[str, npt.NDArray[Any]], places: Mapping[str, tuple[str, ...]], config: ModelConfig, rank: int
 ) -> dict[tuple[int, str, str], npt.NDArray[np.float32]]:
-    """Every tensor, checked, by layer, module and half."""
+    """Every tensor, checked, by layer, place and half."""
     sizes = module_sizes(config)
     halves = {}
     for name, tensor in sorted(tensors.items()):
         found = _TENSOR.fullmatch(name)
-        module = (found[2] or found[3]) if found else ""
-        if found is None or module not in modules or int(found[1]) >= config.num_layers:
+        if found is None or found[2] not in places or int(found[1]) >= config.num_layers:
             raise _unusable(f"it holds a tensor {name}, which this model or target_modules has no place for")
-        inputs, outputs = sizes[module]
-        shape = (rank, inputs) if found[4] == "A" else (outputs, rank)
+        modules = places[found[2]]
+        inputs, outputs = sizes[modules[0]][0], sum(sizes[module][1] for module in modules)
+        shape = (rank, inputs) if found[3] == "A" else (outputs, rank)
         if tensor.shape != shape or tensor.dtype not in _FLOATS:
             raise _unusable(f"{name} is {tensor.shape} {tensor.dtype.name} where this model needs {shape} floats")
         if not np.isfinite(tensor).all():
             raise _unusable(f"{name} holds a number that is not finite")
-        halves[int(found[1]), module, found[4]] = np.ascontiguousarray(tensor, np.float32)
+        halves[int(found[1]), found[2], found[3]] = np.ascontiguousarray(tensor, np.float32)
     return halves
 
 

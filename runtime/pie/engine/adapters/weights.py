@@ -115,18 +115,13 @@ class AdapterWeights:
 
 
 def module_sizes(config: ModelConfig) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of each module of a layer."""
+    """Inputs and outputs of each module of a layer; mixtures of experts have none that adapters may change."""
     hidden, inter = config.hidden_size, config.intermediate_size
     query, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    return {
-        "q": (hidden, query),
-        "k": (hidden, keys),
-        "v": (hidden, keys),
-        "o": (query, hidden),
-        "gate": (hidden, inter),
-        "up": (hidden, inter),
-        "down": (inter, hidden),
-    }
+    attention = {"q": (hidden, query), "k": (hidden, keys), "v": (hidden, keys), "o": (query, hidden)}
+    if any(layer.mlp.experts is not None for layer in config.layers):
+        return attention
+    return attention | {"gate": (hidden, inter), "up": (hidden, inter), "down": (inter, hidden)}
 
 
 def flatten(layer: Mapping[str, LowRank]) -> Float32Array:

@@ -1,4 +1,4 @@
-"""The one lean decoder: Llama, Qwen2 and Qwen3 as one flow of operations over flat rows, in torch.
+"""The one lean decoder: all families as one flow of operations over flat rows, in torch.
 
 The residual stream and everything between the matrix products is f32; the products run in the weights' dtype.
 """
@@ -6,13 +6,13 @@ The residual stream and everything between the matrix products is f32; the produ
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 
 from pie.engine.adapters.torch_rows import AdaptedRows
-from pie.engine.attention import attend, plan_attention
+from pie.engine.attention import Scores, attend, plan_attention
 from pie.engine.backend import Outputs, Rows
 from pie.engine.kv_cache import KVCache
 from pie.engine.linear import linear
+from pie.engine.models.mlp import Mlp, project
 from pie.engine.rope import rope_tables
 from pie.engine.weights import LoadedModel
 
@@ -26,25 +26,38 @@ class Decoder:
         """Take the weights as they are; nothing is copied."""
         self._config = model.config
         self._weights = model.weights
-        self._cosines, self._sines = rope_tables(model.config)
+        # Rounded as the embedding is: models with a scale were trained that way.
+        self._embedding_scale = float(torch.tensor(model.config.embedding_scale, dtype=model.weights.embedding.dtype))
+        self._ropes = {
+            rope: rope_tables(rope, model.config.max_positions)
+            for rope in {layer.rope for layer in model.config.layers}
+        }
 
     def forward(self, rows: Rows, cache: KVCache) -> Outputs:
         """Append the rows' keys and values to `cache` and give the outputs of the logit rows."""
+        config, weights = self._config, self._weights
         plan = plan_attention(rows, cache.page_size)
         positions = torch.from_numpy(rows.positions)
-        rotation = self._cosines[positions][:, None], self._sines[positions][:, None]  # [R, 1, head_dim / 2]
-        adapted = AdaptedRows(rows, self._weights.embedding.dtype)
-        stream = self._weights.embedding[torch.from_numpy(rows.token_ids)].float()
-        for index, layer in enumerate(self._weights.layers):
-            query, key, value = self._project(index, stream, rotation, adapted)
+        rotations = {rope: tuple(t[positions][:, None] for t in tables) for rope, tables in self._ropes.items()}
+        adapted = AdaptedRows(rows, weights.embedding.dtype)
+        stream = weights.embedding[torch.from_numpy(rows.token_ids)].float() * self._embedding_scale
+        for index, (does, layer) in enumerate(zip(config.layers, weights.layers, strict=True)):
+            query, key, value = self._project(index, stream, rotations[does.rope], adapted)
             cache.append(index, plan.slots, key, value)
-            mixed = attend(query, cache, index, plan)
-            stream = stream + linear(mixed, layer.output)
-            adapted.add(index, "o", mixed, stream)
-            stream = self._mlp(index, stream, adapted)
+            mixed = attend(query, cache, index, plan, Scores(does.window, does.soft_cap))
+            onto = None if does.post_norms else stream
+            out = project(mixed, layer.output, onto)
+            adapted.add(index, "o", mixed, out)
+            stream = self._join(stream, out, layer.attention_post_norm)
+            normed = rms_norm(stream, layer.mlp_norm, config.norm_epsilon)
+            out = Mlp(does.mlp, layer, index, adapted).run(normed, None if does.post_norms else stream)
+            stream = self._join(stream, out, layer.mlp_post_norm)
         stream = stream[torch.from_numpy(rows.logit_rows)]
-        hidden = rms_norm(stream, self._weights.final_norm, self._config.norm_epsilon)
-        return Outputs(hidden.numpy(), linear(hidden, self._weights.head).numpy())
+        hidden = rms_norm(stream, weights.final_norm, config.norm_epsilon)
+        logits = linear(hidden, weights.head)
+        if config.logit_cap is not None:
+            logits = config.logit_cap * torch.tanh(logits / config.logit_cap)
+        return Outputs(hidden.numpy(), logits.numpy())
 
     def _project(
         self, index: int, stream: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], adapted: AdaptedRows
@@ -63,18 +76,11 @@ class Decoder:
         if layer.q_norm is not None and layer.k_norm is not None:
             query = rms_norm(query, layer.q_norm, config.norm_epsilon)
             key = rms_norm(key, layer.k_norm, config.norm_epsilon)
-        return rotate(query, rotation) * config.head_dim**-0.5, rotate(key, rotation), value
+        return rotate(query, rotation) * config.query_scale, rotate(key, rotation), value
 
-    def _mlp(self, index: int, stream: torch.Tensor, adapted: AdaptedRows) -> torch.Tensor:
-        layer = self._weights.layers[index]
-        normed = rms_norm(stream, layer.mlp_norm, self._config.norm_epsilon)
-        gate, up = linear(normed, layer.gate_up).chunk(2, dim=-1)
-        adapted.add(index, "gate", normed, gate)
-        adapted.add(index, "up", normed, up)
-        active = functional.silu(gate) * up
-        stream = stream + linear(active, layer.down)
-        adapted.add(index, "down", active, stream)
-        return stream
+    def _join(self, stream: torch.Tensor, out: torch.Tensor, post_norm: torch.Tensor | None) -> torch.Tensor:
+        """The stream with `out`, which is the sum already if there is no norm between them."""
+        return out if post_norm is None else stream + rms_norm(out, post_norm, self._config.norm_epsilon)
 
 
 def rms_norm(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -84,7 +90,8 @@ def rms_norm(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.
 
 
 def rotate(heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Apply RoPE to `[R, heads, head_dim]`; the first half of a head pairs with the second."""
+    """Apply RoPE to `[R, heads, head_dim]`: of the part that is turned, the first half pairs with the second."""
     cosine, sine = rotation
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    pairs = cosine.shape[-1]
+    first, second, rest = heads.split((pairs, pairs, heads.shape[-1] - 2 * pairs), dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine, rest), dim=-1)

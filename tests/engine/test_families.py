@@ -1,0 +1,120 @@
+"""Families that only torch runs: rows do not depend on their neighbours, windows count tokens, adapters change them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tests.engine.adapters import merge, random_peft
+from tests.engine.batches import Feed, Held, make_batch, row_logits
+from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
+
+from pie.engine.adapters.adapter_file import read_adapter
+from pie.engine.adapters.weights import MODULES
+from pie.engine.engine import Engine
+from pie.errors import AdapterError
+from pie.forward import AdapterUse, Embedding, Logits, Probe
+from pie.testing import Family, write_random_model
+
+FAMILIES: tuple[Family, ...] = ("mistral", "phi3", "gemma2", "gemma3_text", "qwen3_moe")
+PHI_MODULES = ("qkv", "o", "gate_up", "down")
+RNG = np.random.default_rng(5)
+PROMPTS = [RNG.integers(0, 320, length).tolist() for length in (1, 7, 16, 17, 50, 65, 90, 40)]
+Models = Callable[[Family], Path]
+
+
+def held(index: int) -> Held:
+    return Held(list(range(8 * index, 8 * index + 8)))
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Family:
+    name: Family = request.param
+    return name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_of_mixed_batches_are_those_of_prompts_alone(
+    models: Models, family: Family, dtype: Literal["float32", "bfloat16"]
+) -> None:
+    alone, together = (Engine(models(family), backend="torch", dtype=dtype, num_pages=128, threads=1) for _ in range(2))
+    holders = [held(index) for index in range(len(PROMPTS))]
+    probes: list[Probe] = [Logits(), Embedding()]
+    first = [Feed(holders[i], prompt[: len(prompt) // 2]) for i, prompt in enumerate(PROMPTS) if i % 2]
+    together.step(make_batch(first, vocab_size=320))
+    rest = [Feed(holder, PROMPTS[i][holder.length :], probes=probes) for i, holder in enumerate(holders)]
+    got = together.step(make_batch(rest, vocab_size=320)).probes
+    for index, prompt in enumerate(PROMPTS):
+        lone = make_batch([Feed(held(index), prompt, probes=probes)], vocab_size=320)
+        for value, expected in zip(got[2 * index : 2 * index + 2], alone.step(lone).probes, strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_a_window_of_the_model_is_a_mask_of_every_row(tmp_path: Path) -> None:
+    sliding = write_random_model(tmp_path / "sliding", "mistral")
+    full = write_random_model(tmp_path / "full", "mistral", config={"sliding_window": None})
+    tokens = RNG.integers(0, 320, 100).tolist()
+    place = np.arange(len(tokens))
+    visible = (place <= place[:, None]) & (place > place[:, None] - 24)
+    feed = Feed(held(0), tokens, probes=[Logits()], probe_rows="all", visible=visible)
+    by_mask = Engine(full, backend="torch", num_pages=8, threads=1).step(make_batch([feed], vocab_size=320)).probes
+    by_model = row_logits(Engine(sliding, backend="torch", num_pages=8, threads=1), held(0), tokens)
+    np.testing.assert_array_equal(by_model, np.stack(by_mask))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize(("size", "sink"), [(33, 4), (9, 40)])
+def test_a_window_counts_tokens_also_where_masked_pages_are_left_out(
+    models: Models, name: Family, size: int, sink: int
+) -> None:
+    engine = Engine(models(name), backend="torch", num_pages=64, threads=1)
+    tokens = np.random.default_rng(size).integers(0, 320, LENGTH).tolist()
+    visible = windows(size, sink)
+    trimmed, skipped = asyncio.run(by_scheduler(engine, tokens, visible))
+    expected = whole(engine, tokens, visible)
+    assert skipped > 5
+    assert np.abs(trimmed - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_logits_with_an_adapter_are_those_of_transformers_with_the_merged_weights(
+    models: Models, tmp_path: Path, family: Family
+) -> None:
+    engine = Engine(models(family), backend="torch", num_pages=8, threads=1)
+    modules = {"phi3": PHI_MODULES, "qwen3_moe": MODULES[:4]}.get(family, MODULES)
+    adapter = random_peft(engine.config, 1, modules=modules)
+    merged = transformers.AutoModelForCausalLM.from_pretrained(
+        merge(models(family), adapter, tmp_path / "merged"), attn_implementation="eager"
+    )
+    info = engine.adapters.put(read_adapter(adapter.files, engine.config))
+    tokens = PROMPTS[4]
+    with torch.inference_mode():
+        expected = merged(torch.tensor([tokens])).logits[0].numpy()
+    batch = make_batch([Feed(held(0), tokens, probes=[Logits()], probe_rows="all")], vocab_size=320)
+    uses = (AdapterUse(info.number, info.version),)
+    batch = replace(batch, adapters=uses, adapter_of_row=np.zeros(len(tokens), np.int32))
+    got = np.stack([np.asarray(value, np.float32) for value in engine.step(batch).probes])
+    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("name", "modules", "cause"),
+    [
+        ("phi3", ("q",), "'q_proj', which is not among qkv_proj, o_proj, gate_up_proj, down_proj"),
+        ("qwen3_moe", ("gate",), "'gate_proj', which is not among q_proj, k_proj, v_proj, o_proj"),
+    ],
+)
+def test_an_adapter_of_matrices_that_the_family_does_not_have_is_refused(
+    models: Models, name: Family, modules: tuple[str, ...], cause: str
+) -> None:
+    config = Engine(models(name), backend="torch", num_pages=1, threads=1).config
+    dense = Engine(models("llama"), backend="torch", num_pages=1, threads=1).config
+    with pytest.raises(AdapterError, match=cause) as caught:
+        read_adapter(random_peft(dense, 1, modules=modules).files, config)
+    assert caught.value.code == "adapter-unusable"
