@@ -6,6 +6,7 @@ import pytest
 from tests.server.running import Install, Upstream
 
 from pie.server.server import Server
+from pie_client import Client, Refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,3 +36,12 @@ async def test_each_process_has_the_budget_of_its_input(server: Server, upstream
     assert "token-budget-spent: the token budget of 20 is used up" in spent
     assert "bad-token-budget: a token budget of 0" in nothing
     assert "token_budgets length 1 does not match inputs length 2" in too_few
+
+
+async def test_a_negative_budget_is_refused(server: Server, install: Install) -> None:
+    program = install("generates", GENERATES)
+    async with Client(server.url) as client:
+        await client.authenticate("me")
+        for budget in (-1, -(2**63)):
+            with pytest.raises(Refused, match=f"bad-token-budget: a token budget of {budget}"):
+                await client.launch_process(program, {"n": 1}, token_budget=budget)

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 U32 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
-U64 = Annotated[int, msgspec.Meta(ge=0)]  # MessagePack has no larger ones
+U64 = Annotated[int, msgspec.Meta(title="u64")]  # of what does not fit, the server says so in its answer
 EventKind = Literal["stdout", "stderr", "message", "return", "error"]
 
 
