@@ -231,7 +231,7 @@ class Runtime:
     ) -> Process:
         """Start a process as `launch` does, with its input as JSON text."""
         limits = self._settings.limits
-        family = Family(limits.children, limits.child_depth, budget)
+        family = Family(limits.children, limits.child_depth, budget, client.mcp)
         children = Children(self._starter, family, username=client.username)
         seed = secrets.randbits(64) if seed is None else seed & 0xFFFFFFFFFFFFFFFF
         return self._start(program, input_json, seed, children, client)
@@ -263,7 +263,8 @@ class Runtime:
     def _start_child(self, program: LoadedProgram, input_json: str, seed: int, children: Children) -> Process:
         mailbox = Mailbox(lambda _event: None)
         mailbox.close()  # a child has no client
-        return self._start(program, input_json, seed, children, Client(str(uuid.uuid4()), children.username, mailbox))
+        client = Client(str(uuid.uuid4()), children.username, mailbox, children.mcp)
+        return self._start(program, input_json, seed, children, client)
 
     def _start(
         self, program: LoadedProgram, given: str | HttpExchange, seed: int, children: Children, client: Client

@@ -292,6 +292,27 @@ async def test_programs_use_an_mcp_server_of_their_client(client: Client, instal
     ]
 
 
+async def test_programs_that_a_program_launches_use_the_mcp_servers_of_the_client_too(
+    client: Client, tmp_path: Path, programs_dir: Path
+) -> None:
+    (programs_dir / "child-shopper").mkdir()
+    (programs_dir / "child-shopper" / "main.py").write_text(SHOPPER)
+    parent = """
+    from inferlet import runtime
+
+    async def main(input):
+        return await runtime.launch("child-shopper", input).wait()
+    """
+    try:
+        await client.register_mcp_server("shop", SHOP)
+        await client.install_program(
+            pack(tmp_path / "x", parent), MANIFEST.format(name="sends-shopper", version="1.0.0")
+        )
+        assert await client.run_processes("sends-shopper", [{"b": 5}]) == [[True, True, "7", True]]
+    finally:
+        shutil.rmtree(programs_dir / "child-shopper")
+
+
 @pytest.mark.parametrize("file", ALL_MCP_CALLS)
 async def test_every_mcp_call_reaches_the_server_of_the_client_in_both_languages(
     client: Client, tmp_path: Path, file: str

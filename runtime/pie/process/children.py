@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from pie.build.manifest import check_input
 from pie.errors import PieError, ProcessError, ProgramError, UsageError
+from pie.mcp.servers import McpServers
 from pie.process.launchable import Found, Launchable
 from pie.process.programs import LoadedProgram
 from pie.scheduler.budgets import TokenBudget
@@ -50,12 +51,14 @@ class Family:
         max_alive: descendants at a time.
         max_depth: generations of descendants.
         budget: tokens that all of them may put into their contexts; None is without a limit.
+        mcp: the MCP servers that all of them may use; None are those of the operator.
         num_alive: descendants now.
     """
 
     max_alive: int
     max_depth: int
     budget: TokenBudget | None = None
+    mcp: McpServers | None = None
     num_alive: int = 0
 
 
@@ -120,6 +123,7 @@ class Children:
     Attributes:
         username: whose processes they are.
         budget: the tokens that they share with their parent, and with those who launched it; None is without a limit.
+        mcp: the MCP servers of their family; None are those of the operator.
         are_first: whether no program launched their parent.
     """
 
@@ -127,6 +131,7 @@ class Children:
         """Make an empty set for a process that is `depth` launches below the first of its family."""
         self.username = username
         self.budget = family.budget
+        self.mcp = family.mcp
         self.are_first = not depth
         self._starter = starter
         self._family = family
