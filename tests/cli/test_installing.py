@@ -126,6 +126,12 @@ def test_a_component_is_compiled_before_it_is_installed(pie: Pie, tmp_path: Path
     assert left.err.startswith("error[missing-export]: built exports neither")
 
 
+def test_of_a_daemon_it_is_told_how_to_serve_it(pie: Pie, tmp_path: Path) -> None:
+    daemon = wat2wasm('(component (instance $handler) (export "wasi:http/incoming-handler@0.2.4" (instance $handler)))')
+    said = "Installed built@1.0.0. Try: pie serve --route /built=built\n"
+    assert pie("install", component(tmp_path, bytes(daemon))).out == said
+
+
 @pytest.mark.parametrize(
     "content",
     [hostile.many_functions(3)[:-1], b"\0asm", b"", b"#!/bin/sh\n"],

@@ -67,7 +67,9 @@ def command(*, what: str, registry: str | None, manifest: Path | None, replace: 
     if as_json:
         click.echo(json.dumps(installed.describe(), indent=2))
     else:
-        click.echo(f"Installed {installed.identifier}. Try: pie run {installed.name}")
+        name = installed.name
+        how = f"serve --route /{name}={name}" if release.is_daemon else f"run {name}"
+        click.echo(f"Installed {installed.identifier}. Try: pie {how}")
 
 
 def _read(what: str, manifest: Path | None, settings: Settings, progress: Progress) -> Release:

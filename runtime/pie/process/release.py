@@ -22,6 +22,9 @@ MAGIC = b"\0asm"
 Progress = Callable[[str], None]
 
 
+_HANDLER = b"wasi:http/incoming-handler"
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """A program that may have a name and a version; only the kind of its content has been looked at.
@@ -57,6 +60,11 @@ class Release:
     def version(self) -> str:
         """Three numbers."""
         return self.manifest.package.version
+
+    @property
+    def is_daemon(self) -> bool:
+        """Whether it answers HTTP requests: a component has the names of its exports in clear."""
+        return self.is_component and _HANDLER in self.content
 
     @property
     def is_component(self) -> bool:
