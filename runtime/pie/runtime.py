@@ -172,6 +172,11 @@ class Runtime:
         return not any(task.done() for task in self._stepping)
 
     @property
+    def busy_s(self) -> float:
+        """How long the oldest of the steps in progress has taken; 0 while there are none."""
+        return max(model.scheduler.busy_s for model in self.models.values())
+
+    @property
     def num_processes(self) -> int:
         """Processes that have not ended."""
         return len(self._processes)

@@ -19,6 +19,7 @@ from tests.server.running import TALKER, Install, pack
 
 from pie.config import ModelSettings, Settings, embedded_model
 from pie.errors import UsageError
+from pie.forward import Batch, StepResult
 from pie.process.store import ProgramStore
 from pie.runtime import Runtime
 from pie.server.logs import set_up_logging
@@ -40,11 +41,16 @@ async def main(input):
 """
 
 
-async def get(url: str) -> str:
+async def ask(url: str) -> tuple[int, str]:
     async with httpcore2.AsyncConnectionPool() as pool:
         response = await pool.request("GET", url.replace("ws://", "http://"))
-        assert response.status == 200
-        return response.content.decode()
+        return response.status, response.content.decode()
+
+
+async def get(url: str) -> str:
+    status, text = await ask(url)
+    assert status == 200
+    return text
 
 
 def samples(page: str) -> dict[str, float]:
@@ -118,6 +124,34 @@ async def test_a_user_has_so_many_processes_and_all_users_together_too(shared_ru
             for process in processes:
                 await process.terminate()
             assert await (await mine.launch_process("talker", {"value": 2})).result() == 2
+
+
+async def test_a_step_that_does_not_end_makes_the_server_not_ready(
+    shared_runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = shared_runtime.model.scheduler._device
+    step, begun, gate = device.step, asyncio.Event(), asyncio.Event()
+
+    async def held(batch: Batch) -> StepResult:
+        begun.set()
+        await gate.wait()
+        return await step(batch)
+
+    monkeypatch.setattr(device, "step", held)
+    (tmp_path / "main.py").write_text(GENERATE)
+    settings = ServerSettings(port=0, authentication=False, stalled_s=0.0)
+    with listen(settings) as listening:
+        async with serve(shared_runtime, settings, listening, home=tmp_path) as server:
+            assert await ask(f"{server.url}/readyz") == (200, "ready\n")
+            generation = asyncio.create_task(run_to_end(shared_runtime, tmp_path / "main.py", {}, seed=1))
+            await begun.wait()
+            assert await ask(f"{server.url}/readyz") == (503, "not ready: a step of the model has not ended for 0 s\n")
+            assert samples(await get(f"{server.url}/metrics"))["pie_ready"] == 0
+            gate.set()
+            await generation
+            assert await ask(f"{server.url}/readyz") == (200, "ready\n")
+            server.service.is_draining = True
+            assert await ask(f"{server.url}/readyz") == (503, "not ready: the server is about to stop\n")
 
 
 async def test_programs_load_models_by_their_names(tmp_path: Path, cache_dir: Path) -> None:

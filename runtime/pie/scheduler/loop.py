@@ -19,6 +19,7 @@ from pie.scheduler import faults
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.flight import Flight
+from pie.scheduler.heartbeat import Heartbeat
 from pie.scheduler.market import Market
 from pie.scheduler.relief import Relief
 from pie.scheduler.reservations import Reservation
@@ -43,7 +44,11 @@ class _Deferred:
 
 
 class StepLoop:
-    """Runs one step after another, and lets others change contexts between steps."""
+    """Runs one step after another, and lets others change contexts between steps.
+
+    Attributes:
+        heartbeat: beats with each turn.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class StepLoop:
             page_timeout_s: how long somebody waits for pages while nothing runs and others hold them idly.
             shed: gives back pages that are held for convenience only; whether there were any.
         """
+        self.heartbeat = Heartbeat()
         self._device = device
         self._contexts = contexts
         self._stepper = stepper
@@ -82,10 +88,12 @@ class StepLoop:
         """Run steps until cancelled; what waits then fails with `shutting-down`."""
         try:
             while True:
+                self.heartbeat.turn()
                 decided = self._stepper.plan()
                 if self._relief.is_needed(decided):
                     decided = self._relief.make_way(decided)
                 while self._residency.has_moves:
+                    self.heartbeat.turn()
                     await self._move()
                     decided = self._stepper.plan()
                 flight = self._stepper.apply(decided)
@@ -96,6 +104,7 @@ class StepLoop:
                     await self._rest()
         finally:
             self._closed = True
+            self.heartbeat.rest()
             self._stepper.fail_all(faults.shutting_down())
             deferred, self._deferred = self._deferred, []
             for waiting in deferred:
@@ -243,6 +252,7 @@ class StepLoop:
     async def _rest(self) -> None:
         """Wait until something changes; if somebody waits for pages, contexts in which nothing is to be done leave."""
         self._wake.clear()
+        self.heartbeat.rest()
         if not self._relief.somebody_waits() and not self._deferred:
             await self._wake.wait()
             return

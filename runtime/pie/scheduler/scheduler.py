@@ -376,6 +376,11 @@ class Scheduler:
         """What was done since the start."""
         return self._stepper.stats
 
+    @property
+    def busy_s(self) -> float:
+        """How long the step in progress has taken; 0 while there is nothing to do."""
+        return self._loop.heartbeat.busy_s
+
     def load(self) -> Load:
         """What runs and what waits now."""
         running, waiting = self._stepper.load()

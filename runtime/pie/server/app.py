@@ -43,7 +43,8 @@ def make_app(service: Service) -> ASGIApp:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> Response:
-        return PlainTextResponse(*(("ready\n", 200) if service.is_ready else ("not ready\n", 503)))
+        why_not = service.why_not_ready()
+        return PlainTextResponse(f"not ready: {why_not}\n", 503) if why_not else PlainTextResponse("ready\n")
 
     shown = Metrics(service, vllm_names=service.settings.vllm_metrics)
 

@@ -53,8 +53,19 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether new work is taken."""
-        return not self.is_draining and self.runtime.is_stepping
+        """Whether new work is taken, and done."""
+        return not self.why_not_ready()
+
+    def why_not_ready(self) -> str:
+        """Why no new work is taken, or none is done; empty if nothing is wrong."""
+        busy_s = self.runtime.busy_s
+        if self.is_draining:
+            return "the server is about to stop"
+        if not self.runtime.is_stepping:
+            return "the part of the server that runs the model has failed"
+        if busy_s > self.settings.stalled_s:
+            return f"a step of the model has not ended for {busy_s:.0f} s"
+        return ""
 
     def new_session(self) -> Session:
         """A session with nobody in it yet."""

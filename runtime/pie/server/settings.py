@@ -26,6 +26,7 @@ class ServerSettings:
         max_connections: clients at a time.
         max_upload_bytes: of one uploaded program or file.
         silent_s: how long a client may take nothing of what is sent to it.
+        stalled_s: how long a step of a model may take before the server is not ready.
         max_processes: processes of all users at a time.
         max_processes_per_user: processes of one user at a time.
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
@@ -42,6 +43,7 @@ class ServerSettings:
     max_connections: int = 512
     max_upload_bytes: int = 64 * MIB
     silent_s: float = 60.0
+    stalled_s: float = 5.0
     max_processes: int = 2048
     max_processes_per_user: int = 2048
     vllm_metrics: bool = False
