@@ -35,6 +35,7 @@ from pie.host.topics import Topics
 from pie.mcp.clients import McpClients
 from pie.mcp.servers import McpServers
 from pie.process.children import Children, Family, Starter
+from pie.process.inbox import Inbox
 from pie.process.launchable import Launchable
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram, Programs, Progress
@@ -77,6 +78,23 @@ class Answer:
 
     process: Process
     response: HttpResponse
+
+    @classmethod
+    async def begun(cls, process: Process, exchange: HttpExchange) -> Self:
+        """The answer of a process that was launched with a request, once its response begins.
+
+        Raises:
+            ProcessError: `no-handler`; `no-response` if the program gave none.
+            PieError: why the process ended before it answered.
+        """
+        try:
+            return cls(process, await exchange.response())
+        except asyncio.CancelledError:
+            process.terminate()
+            raise
+        except PieError:
+            await process.outcome()  # if it failed, that says more
+            raise
 
 
 class Runtime:
@@ -229,38 +247,27 @@ class Runtime:
         self,
         client: Client,
         program: LoadedProgram,
-        input_json: str,
+        given: str | HttpExchange | Inbox,
         *,
         seed: int | None = None,
         budget: TokenBudget | None = None,
     ) -> Process:
-        """Start a process as `launch` does, with its input as JSON text."""
+        """Start a process as `launch` does, with its input as JSON text, a request, or many, one after another."""
         limits = self._settings.limits
         family = Family(limits.children, limits.child_depth, budget, client.mcp)
         children = Children(self._starter, family, username=client.username)
         seed = secrets.randbits(64) if seed is None else seed & 0xFFFFFFFFFFFFFFFF
-        return self._start(program, input_json, seed, children, client)
+        return self._start(program, given, seed, children, client)
 
     async def answer(self, client: Client, program: LoadedProgram, request: HttpRequest) -> Answer:
         """Let a program answer an HTTP request, in a process of its own; returns when the response begins.
 
         Raises:
-            ProcessError: `no-handler`; `no-response` if the program gave none.
-            PieError: why the process ended before it answered.
+            PieError: see `Answer.begun`.
         """
-        limits = self._settings.limits
-        children = Children(self._starter, Family(limits.children, limits.child_depth), username=client.username)
         client.mailbox.close()  # what it has to say, the request says
         exchange = HttpExchange(request)
-        process = self._start(program, exchange, secrets.randbits(64), children, client)
-        try:
-            return Answer(process, await exchange.response())
-        except asyncio.CancelledError:
-            process.terminate()
-            raise
-        except PieError:
-            await process.outcome()  # if it failed, that says more
-            raise
+        return await Answer.begun(self.launch_for(client, program, exchange), exchange)
 
     async def _load_child(self, path: Path, name: str | None) -> LoadedProgram:
         return await self.programs.load(path, name=name)
@@ -272,7 +279,7 @@ class Runtime:
         return self._start(program, input_json, seed, children, client)
 
     def _start(
-        self, program: LoadedProgram, given: str | HttpExchange, seed: int, children: Children, client: Client
+        self, program: LoadedProgram, given: str | HttpExchange | Inbox, seed: int, children: Children, client: Client
     ) -> Process:
         state = HostState(
             process_id=client.process_id,

@@ -60,6 +60,13 @@ def test_a_manifest_is_read_whole(tmp_path: Path) -> None:
         ("[package]\nname = 'a'\n[parameters.x]\ntyp = 'int'", "[parameters.x] has no key typ", "Did you mean type?"),
         ("[package]\nname = 'a'\n[parameters.x]\ntype = 'integer'", "in [parameters.x.type]", "Mend the entry."),
         ("[package]\nversion = '1'", "missing required field `name` in [package]", "Mend the entry."),
+        (
+            "[package]\nname = 'a'\n[daemon]\ninstance = 'one'",
+            "[daemon] has no key instance",
+            "Did you mean instances?",
+        ),
+        ("[package]\nname = 'a'\n[daemon]\ninstances = 2", "Expected `str`, got `int` in [daemon.instances]", "Mend"),
+        ("[package]\nname = 'a'\n[daemon]\ninstances = 'two'", "'two' in [daemon.instances]", "Mend the entry."),
         ("[package]\nname = 5", "Expected `str`, got `int` in [package.name]", "Mend the entry."),
         (
             "[package]\nname = 'a'\n[dependecies]",

@@ -27,8 +27,8 @@ async def pool() -> AsyncIterator[httpcore2.AsyncConnectionPool]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def url(server: Server, answering_program: str) -> AsyncIterator[str]:
     """Where a daemon answers."""
-    loaded = (await server.service.programs.find(answering_program))[1]
-    daemon_id = await server.service.daemons.launch(loaded, answering_program, owner="me", port=0)
+    offered = await server.service.programs.offer(answering_program)
+    daemon_id = await server.service.daemons.launch(offered, answering_program, owner="me", port=0)
     ((_, daemon, _),) = server.service.daemons.running("me")
     yield f"http://127.0.0.1:{daemon.port}"
     assert await server.service.daemons.end(daemon_id, user="me")
@@ -105,8 +105,8 @@ async def test_a_daemon_is_listed_and_ended_by_its_owner(
 async def test_a_daemon_that_is_ended_ends_the_processes_that_still_answer(
     server: Server, answering_program: str, pool: httpcore2.AsyncConnectionPool, runtime: Runtime
 ) -> None:
-    loaded = (await server.service.programs.find(answering_program))[1]
-    daemon_id = await server.service.daemons.launch(loaded, answering_program, owner="me", port=0)
+    offered = await server.service.programs.offer(answering_program)
+    daemon_id = await server.service.daemons.launch(offered, answering_program, owner="me", port=0)
     ((_, daemon, _),) = server.service.daemons.running("me")
     async with pool.stream("GET", f"http://127.0.0.1:{daemon.port}/endless") as response:
         assert await anext(aiter(response.aiter_stream()))

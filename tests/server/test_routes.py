@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,13 +12,15 @@ import pytest
 import pytest_asyncio
 
 from pie.config import Route
+from pie.errors import ProcessError
+from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.process.store import ProgramStore
-from pie.runtime import Answer, Client, Runtime
+from pie.runtime import Client, Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.users import token_hash
-from pie.wasm.wasi.http_messages import HttpRequest
+from pie.wasm.wasi.http import HttpExchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -74,13 +77,13 @@ async def test_a_program_does_not_see_the_token_with_which_its_user_came(routed:
 
 async def test_a_process_belongs_to_the_user_of_the_token(routed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     owners = []
-    answer = routed.service.runtime.answer
+    launch_for = routed.service.runtime.launch_for
 
-    async def watched(client: Client, program: LoadedProgram, request: HttpRequest) -> Answer:
+    def watched(client: Client, program: LoadedProgram, given: HttpExchange) -> Process:
         owners.append(client.username)
-        return await answer(client, program, request)
+        return launch_for(client, program, given)
 
-    monkeypatch.setattr(routed.service.runtime, "answer", watched)
+    monkeypatch.setattr(routed.service.runtime, "launch_for", watched)
     assert (await ask(routed, "/answers")).status == 200
     assert owners == ["wilma" if routed.service.settings.authentication else "local"]
 
@@ -96,3 +99,37 @@ async def test_a_server_that_stops_begins_no_answers(routed: Server) -> None:
     response = await ask(routed, "/answers")
     assert response.status == 503
     assert json.loads(response.content)["error"]["code"] == "shutting-down"
+
+
+async def test_requests_count_as_processes_until_they_are_answered(
+    runtime: Runtime, answering_wasm: Path, tmp_path: Path
+) -> None:
+    store = ProgramStore(tmp_path / "programs")
+    store.install(answering_wasm.read_bytes(), '[package]\nname = "answering"\nversion = "0.1.0"\n', replace=True)
+    settings = ServerSettings(
+        port=0,
+        authentication=False,
+        routes=(Route("/endless", "answering"),),
+        max_processes=2,
+        max_processes_per_user=1,
+    )
+    with listen(settings) as listening:
+        async with (
+            serve(runtime, settings, listening, home=tmp_path) as server,
+            httpcore2.AsyncConnectionPool() as pool,
+            pool.stream("GET", f"http{server.url.removeprefix('ws')}/endless") as response,
+        ):
+            parts = aiter(response.aiter_stream())  # held, since the connection ends with it
+            assert await anext(parts)
+            processes = server.service.processes
+            assert (processes.num_answering, processes.num_running) == (1, 1)
+            refused = await ask(server, "/endless")
+            assert (refused.status, dict(refused.headers)[b"retry-after"]) == (503, b"1")
+            assert json.loads(refused.content)["error"]["code"] == "too-many-processes"
+            with pytest.raises(ProcessError, match="1 processes run, and 2 more"):
+                server.service.check_room("other", 2)
+            await response.aclose()
+            async with asyncio.timeout(10):
+                while processes.num_answering:
+                    await asyncio.sleep(0.01)
+            assert runtime.num_processes == 0

@@ -14,6 +14,7 @@ from pie.errors import ProgramError, UsageError
 
 __all__ = [
     "FILE_NAME",
+    "Daemon",
     "Manifest",
     "Package",
     "Parameter",
@@ -73,12 +74,23 @@ class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readme: str = ""
 
 
+class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a program answers HTTP requests.
+
+    Attributes:
+        instances: one for each request, or one for all requests of a user, one after another.
+    """
+
+    instances: Literal["per-request", "one"] = "per-request"
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole `Pie.toml`.
 
     Attributes:
         package: the `[package]` table.
         parameters: the `[parameters.<name>]` tables; none means that any input is taken.
+        daemon: the `[daemon]` table, of programs that answer HTTP requests.
         runtime: versions of interfaces that the program was written for. Not enforced: all are served.
         dependencies: versions of components that it is to be linked with. Not linked: a program that was not built
             with them inside is refused when it is loaded, since its imports are missing.
@@ -86,11 +98,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     package: Package
     parameters: dict[str, Parameter] = {}
+    daemon: Daemon = Daemon()
     runtime: dict[str, str] = {}
     dependencies: dict[str, str] = {}
 
 
-_STRUCTS: dict[str, type[msgspec.Struct]] = {"$": Manifest, "$.package": Package, "$.parameters[...]": Parameter}
+_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "$": Manifest,
+    "$.package": Package,
+    "$.daemon": Daemon,
+    "$.parameters[...]": Parameter,
+}
 
 
 def find_manifest(path: Path) -> Manifest | None:

@@ -17,6 +17,7 @@ from pie.config import ProcessLimits
 from pie.errors import PieError, ProcessError
 from pie.host.mailbox import Event
 from pie.host.state import HostState
+from pie.process.inbox import Inbox
 from pie.process.programs import LoadedProgram
 from pie.wasm.guest import Guest
 from pie.wasm.limits import Limits
@@ -73,11 +74,11 @@ class Process:
         """Unique in this runtime."""
         return self.state.process_id
 
-    def start(self, given: str | HttpExchange, *, on_end: Callable[[], None]) -> None:
+    def start(self, given: str | HttpExchange | Inbox, *, on_end: Callable[[], None]) -> None:
         """Begin to run the program.
 
         Args:
-            given: its input as JSON text; or a request, for a program that answers HTTP.
+            given: its input as JSON text; or a request, for a program that answers HTTP; or many, one after another.
             on_end: called when it is over, however it ended.
         """
         self._task = asyncio.get_running_loop().create_task(self._run(given), name=self.process_id)
@@ -112,7 +113,7 @@ class Process:
             self._reason = self._reason or reason
             self._task.cancel()
 
-    async def _run(self, given: str | HttpExchange) -> str:
+    async def _run(self, given: str | HttpExchange | Inbox) -> str:
         try:
             await self.state.enter()
             answer = await self._call(given)
@@ -124,11 +125,13 @@ class Process:
         self.program.keep_code(self.state.source)
         return answer
 
-    async def _call(self, given: str | HttpExchange) -> str:
+    async def _call(self, given: str | HttpExchange | Inbox) -> str:
         with ExitStack() as scratch:
             guest = await self._instantiate(lambda: _make_folder(scratch))
             try:
-                return await (self._run_main(guest, given) if isinstance(given, str) else self._handle(guest, given))
+                if isinstance(given, str):
+                    return await self._run_main(guest, given)
+                return await (self._stay(guest, given) if isinstance(given, Inbox) else self._handle(guest, given))
             finally:
                 guest.close()
 
@@ -153,6 +156,13 @@ class Process:
             )
         await guest.call((self.program.handler, "handle"), exchange.request, exchange.outparam)
         return "null"
+
+    async def _stay(self, guest: Guest, inbox: Inbox) -> str:
+        """Answer one request after another until the process is terminated or one of them ends the guest."""
+        while True:
+            async with inbox.next() as exchange:
+                guest.meter.renew()  # each request has the limits of a process
+                await self._handle(guest, exchange)
 
     async def _instantiate(self, scratch: Callable[[], Path]) -> Guest:
         mailbox = self.state.mailbox

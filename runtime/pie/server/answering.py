@@ -1,4 +1,4 @@
-"""HTTP requests to programs: each is answered by an instance of its own, bodies pass piece by piece.
+"""HTTP requests to programs: each is answered by an instance of its own, or all by one; bodies pass piece by piece.
 
 An ASGI application; knows the server's runtime and nothing of sessions.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -17,12 +17,16 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from pie.errors import PieError, ProcessError
-from pie.host.mailbox import Event, Mailbox
+from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
-from pie.runtime import Answer, Client, Runtime
+from pie.runtime import Answer
+from pie.server.processes import ProcessTable
+from pie.server.resident import Resident
+from pie.server.settings import ServerSettings
+from pie.wasm.wasi.http import HttpExchange
 from pie.wasm.wasi.http_messages import HttpRequest, HttpResponse
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "Offered"]
 
 MAX_REQUESTS = 256
 """Requests that one program answers at a time; more are told to come again."""
@@ -33,6 +37,7 @@ STATUS = {
     "program-not-found": 503,
     "shutting-down": 503,
     "token-needed": 401,
+    "too-many-processes": 503,
 }
 """The status of a refusal, by its code; 500 of any other."""
 
@@ -40,6 +45,29 @@ MAX_WAITING_BYTES = 1 << 20
 MAX_WAITING_PARTS = 1024
 RETRY_AFTER_S = "1"
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What answers.
+
+    Attributes:
+        program: the program.
+        digest: of its file.
+        stays: whether one instance answers all requests of a user; otherwise each has its own.
+    """
+
+    program: LoadedProgram
+    digest: str
+    stays: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A response that has begun, and what to call if nobody wants the rest."""
+
+    response: HttpResponse
+    give_up: Callable[[], None]
 
 
 class Answering:
@@ -50,12 +78,20 @@ class Answering:
     """
 
     def __init__(
-        self, runtime: Runtime, find: Callable[[], Awaitable[LoadedProgram]], *, owner: Callable[[Scope], str]
+        self,
+        processes: ProcessTable,
+        settings: ServerSettings,
+        find: Callable[[], Awaitable[Offered]],
+        *,
+        owner: Callable[[Scope], str],
     ) -> None:
         """Let the program that `find` gives answer; the processes belong to whom `owner` tells of a request."""
-        self._runtime = runtime
+        self._processes = processes
+        self._settings = settings
         self._find = find
         self._owner = owner
+        self._residents: dict[str, Resident] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self.num_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +105,19 @@ class Answering:
             await self._answer(scope, receive, send)
         finally:
             self.num_requests -= 1
+
+    async def retire(self) -> None:
+        """End the programs that stay up, once they have answered what waits."""
+        await asyncio.gather(*self._retiring, *(resident.retire() for resident in self._residents.values()))
+
+    async def close(self) -> None:
+        """End the programs that stay up."""
+        if retiring := tuple(self._retiring):
+            for task in retiring:
+                task.cancel()  # which ends their programs
+            await asyncio.wait(retiring)
+        while self._residents:
+            await self._residents.popitem()[1].close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with _Body(receive) as body:
@@ -90,12 +139,38 @@ class Answering:
                 return
             await _pass_on(answer, body, send)
 
-    async def _begin(self, scope: Scope, body: _Body) -> Answer:
+    async def _begin(self, scope: Scope, body: _Body) -> _Answer:
         owner = self._owner(scope)
-        program = await self._find()
-        process_id = str(uuid.uuid4())
-        client = Client(process_id, owner, Mailbox(lambda event: _note(program.name, event)))
-        return await self._runtime.answer(client, program, _read(scope, body))
+        offered = await self._find()
+        exchange = HttpExchange(_read(scope, body))
+        if offered.stays:
+            resident = self._resident(owner, offered)
+            return _Answer(await resident.answer(exchange), lambda: resident.give_up(exchange))
+        program = offered.program
+        self._processes.check_room(owner, 1, settings=self._settings)
+        process = self._processes.launch_for_request(
+            program, exchange, owner=owner, listener=lambda event: _note(program.name, event)
+        )
+        return _Answer((await Answer.begun(process, exchange)).response, process.terminate)
+
+    def _resident(self, owner: str, offered: Offered) -> Resident:
+        """The one of a user; another program takes its place once it has answered what waits."""
+        resident = self._residents.get(owner)
+        if resident is None or resident.digest != offered.digest:
+            name = offered.program.name
+            self._residents[owner] = Resident(
+                self._processes,
+                self._settings,
+                offered.program,
+                digest=offered.digest,
+                owner=owner,
+                listener=lambda event: _note(name, event),
+            )
+        if resident is not None and resident is not self._residents[owner]:
+            task = asyncio.get_running_loop().create_task(resident.retire(), name=f"retires: {offered.program.name}")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        return self._residents[owner]
 
 
 class _Body:
@@ -119,6 +194,7 @@ class _Body:
         self._reading.cancel()
         await asyncio.wait([self._reading])
         self.gone.cancel()
+        self._changed.set()  # a program that stays may still wait for more
 
     async def next(self) -> bytes:
         """The next part; empty at the end. Raises ConnectionResetError if the client is gone."""
@@ -154,8 +230,8 @@ class _Body:
         self._changed.set()
 
 
-async def _pass_on(answer: Answer, body: _Body, send: Send) -> None:
-    """Send a response as it comes; if its client leaves, its process ends.
+async def _pass_on(answer: _Answer, body: _Body, send: Send) -> None:
+    """Send a response as it comes; if its client leaves, it is given up.
 
     Raises:
         ProcessError: `no-response` if the response broke off; the server then cuts the connection, so the client knows.
@@ -167,7 +243,7 @@ async def _pass_on(answer: Answer, body: _Body, send: Send) -> None:
         passing.cancel()
         await asyncio.wait([passing])
         if passing.cancelled() or passing.exception() is not None:
-            answer.process.terminate()  # after a whole response it may go on
+            answer.give_up()  # after a whole response it may go on
     if not passing.cancelled():
         passing.result()
 

@@ -13,7 +13,7 @@ from pie.scheduler.budgets import TokenBudget
 from pie.server.delivering import Delivery, deliver
 from pie.server.peer import Peer
 from pie.server.processes import Denied, Launch
-from pie.server.programs import read_input
+from pie.server.programs import offered_of, read_input
 from pie.server.queries import answer_query
 from pie.server.service import Service
 from pie.server.session import Command, InstallProgram
@@ -146,7 +146,7 @@ class Commands:
         self._service.check_open()
         stored, loaded = await self._service.programs.find(command.inferlet)
         identifier = f"{stored.name}@{stored.version}"
-        await self._service.daemons.launch(loaded, identifier, owner=self._user, port=command.port)
+        await self._service.daemons.launch(offered_of(stored, loaded), identifier, owner=self._user, port=command.port)
         return "server launched"
 
     async def _results(self, ids: Sequence[str]) -> str:

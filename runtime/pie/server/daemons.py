@@ -9,11 +9,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pie.errors import ProcessError, RequestError
-from pie.process.programs import LoadedProgram
-from pie.runtime import Runtime
-from pie.server.answering import Answering
+from pie.server.answering import Answering, Offered
 from pie.server.guard import Guard
 from pie.server.listening import answering, listen_at
+from pie.server.processes import ProcessTable
 from pie.server.settings import ServerSettings
 
 __all__ = ["Daemon", "Daemons"]
@@ -44,10 +43,10 @@ class Daemons:
     """All daemons of a server, by id."""
 
     def __init__(
-        self, runtime: Runtime, settings: ServerSettings, *, clock: Callable[[], float] = time.monotonic
+        self, processes: ProcessTable, settings: ServerSettings, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start empty; daemons answer at the server's address."""
-        self._runtime = runtime
+        """Start empty; daemons answer at the server's address, by processes that count as others do."""
+        self._processes = processes
         self._settings = settings
         self._clock = clock
         self._daemons: dict[str, Daemon] = {}
@@ -56,7 +55,7 @@ class Daemons:
         """Daemons now."""
         return len(self._daemons)
 
-    async def launch(self, program: LoadedProgram, identifier: str, *, owner: str, port: int) -> str:
+    async def launch(self, offered: Offered, identifier: str, *, owner: str, port: int) -> str:
         """Let a program answer at a port; 0 takes a free one.
 
         Returns:
@@ -67,7 +66,7 @@ class Daemons:
             RequestError: `too-many-daemons`.
             UsageError: `port-in-use`, `cannot-listen`.
         """
-        if not program.handler:
+        if not offered.program.handler:
             raise ProcessError(
                 "no-handler",
                 f"{identifier} does not answer HTTP requests",
@@ -76,13 +75,14 @@ class Daemons:
         if len(self._daemons) >= MAX_DAEMONS:
             raise RequestError("too-many-daemons", f"{MAX_DAEMONS} daemons run already", remedy="End one of them.")
 
-        async def find() -> LoadedProgram:
-            return program
+        async def find() -> Offered:
+            return offered
 
         async with AsyncExitStack() as stack:
             listening = stack.enter_context(listen_at(self._settings.host, port))
-            app = Guard(Answering(self._runtime, find, owner=lambda _scope: owner), self._settings)
-            await stack.enter_async_context(answering(app, listening))
+            app = Answering(self._processes, self._settings, find, owner=lambda _scope: owner)
+            stack.push_async_callback(app.close)
+            await stack.enter_async_context(answering(Guard(app, self._settings), listening))
             daemon_id = str(uuid.uuid4())
             port = listening.getsockname()[1]
             self._daemons[daemon_id] = Daemon(owner, identifier, port, self._clock(), stack.pop_all())

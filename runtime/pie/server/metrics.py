@@ -75,6 +75,8 @@ class _Figures(Collector):
         yield _gauge("pie_ready", "Whether new work is taken.", {(): float(service.is_ready)})
         yield _gauge("pie_sessions", "Clients that are connected.", {(): service.num_sessions})
         yield _gauge("pie_daemons", "Ports at which programs answer.", {(): len(service.daemons)})
+        requests = {(): service.processes.num_answering}
+        yield _gauge("pie_processes_answering", "Processes that answer HTTP requests.", requests)
         yield _gauge("pie_processes_running", "Processes that have not ended.", {(): service.runtime.num_processes})
         yield _counter("pie_processes_started", "Processes launched.", {(): service.runtime.num_launched})
 

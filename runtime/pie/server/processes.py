@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pie.errors import PieError, ProcessError
 from pie.host.mailbox import Listener, Mailbox
+from pie.process.inbox import Inbox
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram
 from pie.runtime import Client, Runtime
@@ -22,7 +23,9 @@ from pie.scheduler.budgets import TokenBudget
 from pie.server.history import HeardRoom
 from pie.server.peer import Peer
 from pie.server.relay import Relay, RelayedServers
+from pie.server.settings import ServerSettings
 from pie.server.transcript import MAX_TEXT_BYTES, Transcript
+from pie.wasm.wasi.http import HttpExchange
 
 __all__ = ["Denied", "Entry", "Launch", "ProcessTable"]
 
@@ -106,7 +109,7 @@ class ProcessTable:
         self._entries: dict[str, Entry] = {}
         self._ended: dict[str, Entry] = {}  # the oldest first
         self._unread: list[Entry] = []  # of those, the ones whose client has not been sent everything
-        self._answering: dict[str, tuple[str, Process]] = {}  # owner and process of HTTP requests
+        self._answering: dict[str, tuple[str, Process]] = {}  # owner and process, of those that answer HTTP requests
         self._heard = HeardRoom()  # of those that have ended
         self._watching: set[asyncio.Task[None]] = set()
 
@@ -115,12 +118,18 @@ class ProcessTable:
         """Processes that have not ended."""
         return len(self._entries) - len(self._ended) + len(self._answering)
 
-    def check_room(self, user: str, num_launches: int, *, max_running: int, max_of_user: int) -> None:
+    @property
+    def num_answering(self) -> int:
+        """Those of them that answer HTTP requests."""
+        return len(self._answering)
+
+    def check_room(self, user: str, num_launches: int, *, settings: ServerSettings) -> None:
         """Raise unless so many more processes of a user may run.
 
         Raises:
             ProcessError: `too-many-processes`.
         """
+        max_running, max_of_user = settings.max_processes, settings.max_processes_per_user
         of_user = len(self.running(user)) + sum(owner == user for owner, _ in self._answering.values())
         for running, limit, whose in ((self.num_running, max_running, "run"), (of_user, max_of_user, "of yours run")):
             if running + num_launches > limit:
@@ -147,12 +156,14 @@ class ProcessTable:
         task.add_done_callback(self._watching.discard)
         return process_id
 
-    def launch_for_request(self, program: LoadedProgram, input_json: str, *, owner: str, listener: Listener) -> Process:
-        """Start a process that answers an HTTP request: no client attaches to it, and nothing of it is kept."""
+    def launch_for_request(
+        self, program: LoadedProgram, given: str | HttpExchange | Inbox, *, owner: str, listener: Listener
+    ) -> Process:
+        """Start a process that answers an HTTP request, or many: nobody attaches to it, and nothing of it is kept."""
         process_id = str(uuid.uuid4())
         mailbox = Mailbox(listener)
-        mailbox.close()  # what the request has to say is the input
-        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, input_json)
+        mailbox.close()  # what it has to say, the request says
+        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, given)
         self._answering[process_id] = owner, process
         task = asyncio.get_running_loop().create_task(self._answered(process), name=f"watch {process_id}")
         self._watching.add(task)

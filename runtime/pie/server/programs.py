@@ -12,8 +12,9 @@ from pie.errors import UsageError
 from pie.process.programs import LoadedProgram
 from pie.process.store import ProgramStore, StoredProgram
 from pie.runtime import Runtime
+from pie.server.answering import Offered
 
-__all__ = ["InstalledPrograms", "read_input"]
+__all__ = ["InstalledPrograms", "offered_of", "read_input"]
 
 
 class InstalledPrograms:
@@ -50,6 +51,14 @@ class InstalledPrograms:
         stored = await asyncio.to_thread(self._store.find, identifier)
         return stored, await self._runtime.load(stored.path, name=stored.name)
 
+    async def offer(self, identifier: str) -> Offered:
+        """The same as one that answers HTTP requests.
+
+        Raises:
+            ProgramError: as `find`.
+        """
+        return offered_of(*await self.find(identifier))
+
     async def ours(self, name: str) -> LoadedProgram:
         """A program that comes with the server, ready to run.
 
@@ -71,3 +80,8 @@ def read_input(program: StoredProgram, input_json: str) -> Any:
         raise UsageError("bad-input", f"the input is not JSON: {error}", remedy="Give an object as JSON.") from None
     check_input(program.manifest, value)
     return value
+
+
+def offered_of(stored: StoredProgram, loaded: LoadedProgram) -> Offered:
+    """A program as it answers HTTP requests: in one instance if its manifest says so, otherwise in one for each."""
+    return Offered(loaded, stored.digest, stays=stored.manifest.daemon.instances == "one")

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from starlette.routing import Route
 
-from pie.process.programs import LoadedProgram
-from pie.server.answering import Answering
+from pie.server.answering import Answering, Offered
 from pie.server.owner import owner_of
 from pie.server.service import Service
 from pie.server.surfaces.routes import surface_route
@@ -29,8 +28,12 @@ def program_routes(service: Service) -> Iterator[Route]:
 def _answering(service: Service, identifier: str) -> Answering:
     """Lets a program answer, each time in the newest version that is installed."""
 
-    async def find() -> LoadedProgram:
+    async def find() -> Offered:
         service.check_open()
-        return (await service.programs.find(identifier))[1]
+        return await service.programs.offer(identifier)
 
-    return Answering(service.runtime, find, owner=lambda scope: owner_of(service.doorkeeper, scope))
+    answering = Answering(
+        service.processes, service.settings, find, owner=lambda scope: owner_of(service.doorkeeper, scope)
+    )
+    service.answerings.append(answering)
+    return answering

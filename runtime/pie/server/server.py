@@ -67,7 +67,9 @@ class Server:
         await service.daemons.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(service.settings.grace_s):
+                await service.retire()
                 await service.processes.idle()
+        await service.close()
         service.processes.terminate_all(
             ProcessError("shutting-down", "the server stopped", remedy="Launch it again when the server is back.")
         )
@@ -95,12 +97,14 @@ async def serve(
     token = new_token()
     doorkeeper = _doorkeeper(settings, home, token)
     programs = InstalledPrograms(runtime, await asyncio.to_thread(ProgramStore, home / "programs"))
-    daemons = Daemons(runtime, settings)
-    service = Service(runtime, programs, ProcessTable(runtime), daemons, doorkeeper, settings)
+    processes = ProcessTable(runtime)
+    daemons = Daemons(processes, settings)
+    service = Service(runtime, programs, processes, daemons, doorkeeper, settings)
     port = listening.getsockname()[1]
     with _token_file(home / f"server-{port}.token", token) if settings.authentication else nullcontext() as token_file:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(daemons.close)
+            stack.push_async_callback(service.close)
             await stack.enter_async_context(answering(make_app(service), listening))
             yield Server(service, f"ws://{authority_of(settings.host)}:{port}", token_file)
 

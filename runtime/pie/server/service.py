@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
 from pie.errors import ProcessError
 from pie.runtime import Runtime
+from pie.server.answering import Answering
 from pie.server.auth import Doorkeeper
 from pie.server.daemons import Daemons
 from pie.server.processes import ProcessTable
@@ -34,6 +36,7 @@ class Service:
         settings: bounds.
         num_sessions: connections now.
         is_draining: whether nothing new is launched any more.
+        answerings: what answers at paths of the server's own port.
         upload_room: memory for unfinished uploads.
     """
 
@@ -45,6 +48,7 @@ class Service:
     settings: ServerSettings
     num_sessions: int = 0
     is_draining: bool = False
+    answerings: list[Answering] = field(default_factory=list)
     upload_room: UploadRoom = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +76,15 @@ class Service:
         uploads = Uploads(self.upload_room, max_bytes=self.settings.max_upload_bytes)
         return Session(self.doorkeeper, uploads, clock=time.monotonic)
 
+    async def retire(self) -> None:
+        """End the programs that stay up at paths of the server's port, once they have answered what waits."""
+        await asyncio.gather(*(answering.retire() for answering in self.answerings))
+
+    async def close(self) -> None:
+        """End the programs that stay up at paths of the server's port."""
+        for answering in self.answerings:
+            await answering.close()
+
     def check_open(self) -> None:
         """Raise unless new work is taken.
 
@@ -89,7 +102,4 @@ class Service:
         Raises:
             ProcessError: `too-many-processes`.
         """
-        settings = self.settings
-        self.processes.check_room(
-            user, num_launches, max_running=settings.max_processes, max_of_user=settings.max_processes_per_user
-        )
+        self.processes.check_room(user, num_launches, settings=self.settings)

@@ -27,7 +27,7 @@ class ServerSettings:
         max_upload_bytes: of one uploaded program or file.
         silent_s: how long a client may take nothing of what is sent to it.
         stalled_s: how long a step of a model may take before the server is not ready.
-        max_processes: processes of all users at a time.
+        max_processes: processes of all users at a time, those that answer requests among them.
         max_processes_per_user: processes of one user at a time.
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
         routes: programs that answer HTTP requests at paths of the server's port.

@@ -69,6 +69,10 @@ class Meter:
         """The guest is called."""
         self.spin_ns = self.spin_slices = 0
 
+    def renew(self) -> None:
+        """What comes now has the limits for itself."""
+        self.cpu_ns = self.host_calls = 0
+
     def host_call(self) -> None:
         """Count a host call; raises HostCallLimit if it is one too many."""
         self.host_calls += 1

@@ -113,7 +113,7 @@ async def test_a_server_that_was_full_is_asked_again(
 ) -> None:
     asked: list[str] = []
 
-    def check_room(user: str, num_launches: int, **_bounds: int) -> None:
+    def check_room(user: str, num_launches: int, settings: ServerSettings) -> None:
         asked.append(user)
         if len(asked) == 1:
             raise ProcessError("too-many-processes", f"{num_launches} is too many", remedy="Wait.")

@@ -195,7 +195,9 @@ async def test_the_process_belongs_to_the_user_of_the_token(closed: Server, monk
     def watched(client: Client, program: LoadedProgram, input_json: str, **options: Any) -> Process:
         owners.append(client.username)
         with pytest.raises(ProcessError, match="too-many-processes"):
-            closed.service.processes.check_room("wilma", 2, max_running=9, max_of_user=1)
+            closed.service.processes.check_room(
+                "wilma", 2, settings=ServerSettings(max_processes=9, max_processes_per_user=1)
+            )
         return launch_for(client, program, input_json, **options)
 
     monkeypatch.setattr(runtime, "launch_for", watched)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pie.errors import ProcessError
+from pie.errors import PieError, ProcessError
 from pie.wasm.imports import Imports
 from pie.wasm.values import Err, Ok, Variant
 from pie.wasm.wasi.http_messages import Fields, HttpRequest, HttpResponse, Receive
@@ -22,6 +22,7 @@ __all__ = ["HttpExchange", "define"]
 
 _TYPES = "wasi:http/types"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_GONE = "the client left"
 _REFUSED = ("outgoing-request", "request-options", "incoming-response", "future-incoming-response")
 
 
@@ -47,11 +48,24 @@ class HttpExchange:
         response = await asyncio.shield(self.outparam.given)
         return HttpResponse(response.status, tuple(response.headers.entries()), response.pipe.parts())
 
+    def fail(self, error: PieError) -> None:
+        """The guest ended with an error; whoever waits for the response is told."""
+        if not self.outparam.given.done():
+            self.outparam.given.set_exception(error)
+
+    def give_up(self) -> None:
+        """Nobody wants the response any more: what the guest still writes of it fails."""
+        given = self.outparam.given
+        if not given.done():
+            given.cancel()
+        elif not given.cancelled() and given.exception() is None:
+            given.result().pipe.refuse()
+
     def end(self) -> None:
         """The guest is over: what it has not answered or not written by now, it never will."""
         self.outparam.close()
         given = self.outparam.given
-        if given.done() and given.exception() is None:
+        if given.done() and not given.cancelled() and given.exception() is None:
             given.result().pipe.break_off()
 
 
@@ -210,7 +224,9 @@ class ResponseOutparam:
     def set(self, response: Ok | Err) -> None:
         """Take the guest's response, or its error."""
         if self.given.done():
-            return  # the request was given up meanwhile
+            if isinstance(response, Ok):  # the request was given up meanwhile
+                response.payload.pipe.refuse()
+            return
         if isinstance(response, Err):
             cause = response.payload.tag if isinstance(response.payload, Variant) else "an error"
             self.given.set_exception(_no_response(f"the program answered the request with {cause}"))
@@ -296,13 +312,18 @@ class _Pipe:
     def __init__(self) -> None:
         self._parts: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
         self._finished = False
-        self._broken = False
+        self._refused = False
         self._ended = asyncio.Event()
 
     async def send(self, data: bytes) -> None:
-        """Hand over a part; returns when there is room for the next."""
-        if data:
-            await self._parts.put(data)
+        """Hand over a part; returns when there is room for the next. Raises StreamFailure if nobody takes it."""
+        if self._refused:
+            raise StreamFailure(_GONE)
+        if not data:
+            return
+        await self._parts.put(data)
+        if self._refused:  # meanwhile, which made room
+            raise StreamFailure(_GONE)
 
     def finish(self) -> None:
         """There are no more parts after those that were handed over."""
@@ -311,8 +332,13 @@ class _Pipe:
 
     def break_off(self) -> None:
         """There will be no more parts, whether or not the body is whole."""
-        self._broken = True
         self._ended.set()
+
+    def refuse(self) -> None:
+        """Nobody takes parts any more."""
+        self._refused = True
+        while not self._parts.empty():
+            self._parts.get_nowait()
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The parts, until the body is whole; raises ProcessError(`no-response`) if it never will be."""
