@@ -7,7 +7,7 @@ the device answers with a `StepResult`. Nothing here knows of tensors on a devic
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -43,6 +43,7 @@ __all__ = [
     "LogitMask",
     "Logits",
     "Logprobs",
+    "LogprobsWanted",
     "OutputSlot",
     "PageId",
     "Probe",
@@ -51,6 +52,7 @@ __all__ = [
     "Sampler",
     "SearchStart",
     "StepResult",
+    "TokenLogprobs",
     "TokenSink",
 ]
 
@@ -233,12 +235,39 @@ ProbeValue = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How likely a drawn token was, at temperature 1 and before adjustments and masks.
+
+    Attributes:
+        logprob: the natural logarithm of its probability.
+        top: the most likely tokens and theirs, most likely first, lower ids first among equals.
+    """
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogprobsWanted:
+    """Who wants to know how likely the tokens of a decode were.
+
+    Attributes:
+        num_top: so many of the most likely tokens are told with each.
+        tell: takes those of the next tokens, before the sink takes the tokens; on the event loop, must not raise.
+    """
+
+    num_top: int
+    tell: Callable[[Sequence[TokenLogprobs]], None]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OutputSlot:
     """The answer to one readout: the drawn tokens of a sampler, or the value of a probe."""
 
     tokens: tuple[int, ...] = ()
     value: ProbeValue | None = None
+    logprobs: TokenLogprobs | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -325,6 +354,7 @@ class DecodeRequest:
         window: what each token sees; None is all tokens before it.
         adjustment: changes the logits before each draw; prompt are the tokens of the context and `token_ids`, output
             those drawn. None leaves them as they are.
+        logprobs: who wants to know how likely each token was; None is nobody.
     """
 
     context: ContextId
@@ -340,6 +370,12 @@ class DecodeRequest:
     adapter: AdapterUse | None = None
     window: Window | None = None
     adjustment: Adjustment | None = None
+    logprobs: LogprobsWanted | None = None
+
+    @property
+    def num_top(self) -> int:
+        """How many of the most likely tokens are told with each; -1 if log-probabilities are not wanted."""
+        return -1 if self.logprobs is None else self.logprobs.num_top
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -370,6 +406,8 @@ class Batch:
         logit_masks: [K, ceil(vocab / 32)] u32, allowed tokens.
         sampler_masks: [S] i32, row of `logit_masks` of each sampler; -1 is no mask.
         adjustments: what is done to the logits of some samplers before masks; None if there are none.
+        logprobs: [S] i32, how many of the most likely tokens are told beside the log-probability of the drawn one;
+            -1 tells neither. None if no sampler wants any; a decode run has none.
         probes: (index into `logit_rows`, probe) pairs.
         page_copies: [C, 2] i32, (from, to) page copies done before the step (copy-on-write).
         adapters: the adapters that rows use.
@@ -395,6 +433,7 @@ class Batch:
     logit_masks: npt.NDArray[np.uint32]
     sampler_masks: Int32Array
     adjustments: Adjustments | None = None
+    logprobs: Int32Array | None = None
     probes: tuple[tuple[int, Probe], ...] = ()
     page_copies: Int32Array = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     page_numbers: Int32Array | None = None
@@ -420,12 +459,14 @@ class StepResult:
         tokens: [S, steps] i32, the drawn tokens of each sampler.
         num_tokens: [S] i32, how many of them are real.
         probes: one value per probe of the batch, in order.
+        logprobs: sampler index -> how likely its token was, of those that wanted to know and drew one.
         failures: sampler index or S + probe index -> one line; such a slot has no tokens or value, the others do.
     """
 
     tokens: Int32Array
     num_tokens: Int32Array
     probes: tuple[ProbeValue | None, ...] = ()
+    logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
 
 

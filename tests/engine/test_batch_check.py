@@ -90,6 +90,12 @@ def test_arrays_of_a_wrong_kind_or_shape_are_refused(engine: Engine, batch: Batc
         engine.step(replace(batch, **changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("logprobs", [[2], [-2, 0], [321, 0], [2**31 - 1, 0], [0, 0, 0]])
+def test_logprobs_are_a_number_of_tokens_for_each_sampler(engine: Engine, batch: Batch, logprobs: list[int]) -> None:
+    with pytest.raises(RequestError, match="logprobs"):
+        engine.step(replace(batch, logprobs=np.array(logprobs, np.int32)))
+
+
 def test_an_empty_batch_is_refused(engine: Engine, batch: Batch) -> None:
     none = np.zeros(0, np.int32)
     rows: dict[str, Any] = {"token_ids": none, "positions": none, "sequence_of_row": none, "kv_index": none}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.engine.batches import Draw, Feed, Held, make_batch
 
+from pie.adjustment import Adjustment
 from pie.engine.backend import Outputs
 from pie.engine.engine import Engine
 from pie.engine.probes import ProbeFailure, read_probes
-from pie.forward import Distribution, Embedding, Entropy, Logits, Logprobs, Probe
+from pie.forward import Distribution, Embedding, Entropy, Logits, Logprobs, Probe, Sampler
 
 ROWS = arrays(np.float32, (3, 20), elements=st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]) | st.floats(-20, 20, width=32))
 
@@ -75,9 +78,28 @@ def test_a_step_answers_probes_in_order_and_names_failures_after_the_samplers(en
     assert result.num_tokens.tolist() == [0, 1, 1]
 
 
-def test_several_draws_from_one_row_use_a_counter_each(engine: Engine) -> None:
-    from pie.forward import Sampler
+def test_what_the_samplers_that_ask_drew_is_told_with_the_log_softmax(engine: Engine) -> None:
+    forbidding = Draw(mask=np.zeros(10, np.uint32))
+    steered = Draw(Sampler(5.0), seed=4, adjustment=Adjustment(logit_bias=((9, 50.0),)))
+    feeds = [
+        Feed(Held([0]), [5, 6], [Draw(), forbidding, steered], probes=[Logits()]),
+        Feed(Held([1]), [7], [Draw(Sampler(3.0), seed=2, mask=np.full(10, 2, np.uint32)), Draw()], probes=[Logits()]),
+    ]
+    batch = replace(make_batch(feeds, vocab_size=320), logprobs=np.array([3, 3, 0, 320, -1], np.int32))
+    result = engine.step(batch)
+    assert sorted(result.logprobs) == [0, 2, 3]
+    for sampler, told in result.logprobs.items():
+        logits = np.asarray(result.probes[int(batch.sampler_rows[sampler])], np.float64)
+        exact = logits - np.log(np.exp(logits).sum())
+        assert told.logprob == pytest.approx(exact[result.tokens[sampler, 0]], abs=1e-5)
+        order = sorted(range(320), key=lambda token: (-exact[token], token))[: (3, 3, 0, 320)[sampler]]
+        assert [token for token, _ in told.top] == order
+        np.testing.assert_allclose([value for _, value in told.top], exact[order], atol=1e-5)
+    assert result.tokens[2, 0] == 9
+    assert engine.step(make_batch(feeds, vocab_size=320)).logprobs == {}
 
+
+def test_several_draws_from_one_row_use_a_counter_each(engine: Engine) -> None:
     draws = [Draw(Sampler(5.0), seed=3, counter=counter) for counter in range(40)]
     together = engine.step(make_batch([Feed(Held([0]), [5, 6], draws)], vocab_size=320)).tokens[:, 0].tolist()
     assert len(set(together)) > 10

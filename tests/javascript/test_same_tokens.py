@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.running import RunProgram
 
@@ -175,3 +176,47 @@ async def test_without_a_seed_the_tokens_are_those_of_the_process(run_javascript
     first, again, other = [(await run_javascript(source, seed=seed)).value for seed in (5, 5, 6)]
     assert first == again
     assert first != other
+
+
+async def test_log_probabilities_are_those_of_python_and_not_for_single_steps(
+    run_program: RunProgram, run_javascript: RunProgram, tmp_path: Any
+) -> None:
+    python = """
+        from inferlet import Context, Model, Sampler
+
+        async def main():
+            generator = Context(Model.default()).user("Tell me about rain.").generate(
+                Sampler.top_p(1.0), max_tokens=20, logprobs=3, seed=4)
+            await generator.collect_text()
+            return [[one.token, one.logprob, one.top] for one in generator.logprobs]
+    """
+    typescript = """
+        import { Context, InferletError, Model, Sampler } from 'inferlet';
+
+        export async function main() {
+          using context = new Context(Model.default()).user('Tell me about rain.');
+          using fork = context.fork();
+          const generator = fork.generate(Sampler.topP(1.0), { maxTokens: 20, logprobs: 3, seed: 4 });
+          for await (const _ of generator.text());
+          const codes = [];
+          for (const logprobs of [3, 21, 0.5]) {
+            try {
+              using other = context.fork();
+              for await (const step of other.generate(Sampler.argmax(), { logprobs })) await step.execute();
+            } catch (error) {
+              if (error instanceof InferletError) codes.push(error.code);
+            }
+          }
+          return [generator.logprobs.map(({ token, logprob, top }) => [token, logprob, top]), codes];
+        }
+    """
+    by_python = (await run_program(python)).value
+    (tmp_path / "main.py").unlink()  # both write their program there
+    by_javascript, codes = (await run_javascript(typescript)).value
+    assert len(by_python) == 20
+    assert [[token, [each for each, _ in top]] for token, _, top in by_javascript] == [
+        [token, [each for each, _ in top]] for token, _, top in by_python
+    ]
+    values = [[[one[1], *(value for _, value in one[2])] for one in told] for told in (by_javascript, by_python)]
+    np.testing.assert_allclose(values[0], values[1], atol=1e-4)
+    assert codes == ["host-only", "bad-option", "bad-option"]

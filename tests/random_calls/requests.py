@@ -86,6 +86,7 @@ def options(tokens: list[int], max_tokens: int, stop: set[int], *, speculate: bo
         "tokens": tokens,
         "sampler": GREEDY,
         "adjustment": None,
+        "logprobs": None,
         "max_tokens": max_tokens,
         "stop": sorted(stop),
         "stop_texts": [],

@@ -33,9 +33,10 @@ from pie.forward import (
     Probe,
     ProbeValue,
     StepResult,
+    TokenLogprobs,
 )
 
-__all__ = ["FakeDevice", "adjusted", "make_info", "noise"]
+__all__ = ["FakeDevice", "adjusted", "likely", "make_info", "noise"]
 
 
 def make_info(
@@ -157,11 +158,12 @@ class FakeDevice:
         if batch.steps > 1:
             self._run_on(batch, tokens, num_tokens)
         probes = tuple(_probe(logits[row], probe) for row, probe in batch.probes)
+        likelihoods = _logprobs(batch, logits, tokens)
         failures, self.fail_samplers = self.fail_samplers, {}
         for sampler in failures:
             if sampler < count:
                 tokens[sampler], num_tokens[sampler] = -1, 0
-        return StepResult(tokens=tokens, num_tokens=num_tokens, probes=probes, failures=failures)
+        return StepResult(tokens, num_tokens, probes, logprobs=likelihoods, failures=failures)
 
     def _run_on(self, batch: Batch, tokens: npt.NDArray[np.int32], num_tokens: npt.NDArray[np.int32]) -> None:
         """The later steps of a decode run."""
@@ -245,6 +247,24 @@ class FakeDevice:
             bits = np.unpackbits(batch.logit_masks[slot].view(np.uint8), bitorder="little", count=len(scores))
             scores[bits == 0] = -np.inf
         return int(scores.argmax())
+
+
+def likely(logits: npt.NDArray[np.float64], token: int, num_top: int) -> TokenLogprobs:
+    """How likely a token is by these logits, and which ones are more or as likely."""
+    values = logits - logits.max()
+    values -= np.log(np.exp(values).sum())
+    best = np.argsort(-values, kind="stable")[:num_top].tolist()
+    return TokenLogprobs(float(values[token]), tuple((each, float(values[each])) for each in best))
+
+
+def _logprobs(batch: Batch, logits: npt.NDArray[np.float64], tokens: npt.NDArray[np.int32]) -> dict[int, TokenLogprobs]:
+    if batch.logprobs is None:
+        return {}
+    if batch.steps != 1 or len(batch.logprobs) != len(tokens):
+        raise AssertionError("logprobs fit neither the samplers nor a single step")
+    wanted = enumerate(batch.logprobs.tolist())
+    rows = batch.sampler_rows
+    return {index: likely(logits[rows[index]], int(tokens[index, 0]), num) for index, num in wanted if num >= 0}
 
 
 def adjusted(logits: npt.NDArray[np.float64], wanted: Adjustment, counts: Mapping[int, int]) -> npt.NDArray[np.float64]:

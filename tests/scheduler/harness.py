@@ -23,8 +23,10 @@ from pie.forward import (
     Drafter,
     ForwardRequest,
     LogitMask,
+    LogprobsWanted,
     Readout,
     Sampler,
+    TokenLogprobs,
 )
 from pie.mask import Window, bools_to_brle
 from pie.scheduler.scheduler import Scheduler
@@ -52,6 +54,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprobs] = []
         self.reason: str | None = None
         self.error: BaseException | None = None
         self.done = asyncio.Event()
@@ -204,6 +207,7 @@ async def decode(
     adapter: AdapterUse | None = None,
     window: Window | None = None,
     adjustment: Adjustment | None = None,
+    num_top: int | None = None,
 ) -> Collector:
     """Run a decode to its end."""
     sink = Collector()
@@ -220,6 +224,7 @@ async def decode(
         adapter=adapter,
         window=window,
         adjustment=adjustment,
+        logprobs=None if num_top is None else LogprobsWanted(num_top, sink.logprobs.extend),
     )
     scheduler.decode(request, sink)
     await sink.done.wait()

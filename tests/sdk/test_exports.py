@@ -10,8 +10,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NAMES = """
     Adapter AnyJson Audio Child Constraint Context Distribution Ebnf Embedding Entropy Error Foresight Forward GenStep
     Generator Grammar GrammarConstraint Image JsonSchema Logits Logprob Logprobs Matcher McpSession Model Output
-    ProbeHandle Regex SampleHandle Sampler Schema Speculator Subscription Tokenizer Video Window any_json chat ebnf
-    grammar http json_schema mask mcp media messaging reasoning regex runtime scheduling session speech tools zo
+    ProbeHandle Regex SampleHandle Sampler Schema Speculator Subscription TokenLogprobs Tokenizer Video Window any_json
+    chat ebnf grammar http json_schema mask mcp media messaging reasoning regex runtime scheduling session speech tools
+    zo
 """
 
 FUNCTIONS = {

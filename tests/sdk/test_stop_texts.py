@@ -61,8 +61,8 @@ async def test_the_server_says_that_it_stopped_and_refuses_texts_that_are_none(r
         async def finish(texts):
             context = Context(Model.default()).user("What is the capital of Italy?").cue()
             options = generation.Options(
-                tokens=context.buffer(), sampler=Sampler.argmax().wit, adjustment=None, max_tokens=5, stop=[],
-                stop_texts=texts, logit_mask=None, speculate=False, seed=None, counter=0, adapter_seed=None,
+                tokens=context.buffer(), sampler=Sampler.argmax().wit, adjustment=None, logprobs=None, max_tokens=5,
+                stop=[], stop_texts=texts, logit_mask=None, speculate=False, seed=None, counter=0, adapter_seed=None,
                 window=None, notify_every=0, pipe=False, hide_reasoning=False)
             try:
                 running = call(generation.Generation.start, context.wit, options, [], None)

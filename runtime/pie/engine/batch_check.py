@@ -130,6 +130,12 @@ def _draws(batch: Batch, info: DeviceInfo) -> Draws:
     )
     _require_range(draws.sampler_rows, len(batch.logit_rows), "sampler_rows")
     _require(all(0 <= row < len(batch.logit_rows) for row, _ in batch.probes), "a probe is on no logit row")
+    if batch.logprobs is not None:
+        logprobs = _array(batch.logprobs, _INT32, "logprobs")
+        _require(
+            len(logprobs) == num_samplers and batch.steps == 1, "logprobs need one entry per sampler, and one step"
+        )
+        _require_range(logprobs + 1, info.vocab_size + 2, "logprobs, counted from -1,")
     words = (info.vocab_size + 31) // 32
     if len(draws.logit_masks) and draws.logit_masks.shape[1] != words:
         raise _bad_batch(f"logit_masks must have {words} words, not {draws.logit_masks.shape[1]}")

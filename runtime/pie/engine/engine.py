@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ from pie.engine.memory import available_bytes
 from pie.engine.models.config import ModelConfig
 from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
-from pie.engine.probes import ProbeFailure, read_probes
+from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
 from pie.engine.torch_backend import TorchBackend
 from pie.engine.weights import LoadedModel, load_model
 from pie.errors import ModelError
@@ -132,7 +133,8 @@ class Engine:
             return _result(self._backend.decode(checked.rows, checked.draws, checked.run), ())
         outputs = self._backend.forward(checked.rows)
         drawn = self._backend.sample(outputs, checked.draws)
-        return _result(drawn, read_probes(outputs, batch.probes))
+        result = _result(drawn, read_probes(outputs, batch.probes))
+        return result if batch.logprobs is None else replace(result, logprobs=read_logprobs(outputs, batch, drawn))
 
     def move_pages(
         self, outward: Sequence[tuple[PageId, HostPageId]], homeward: Sequence[tuple[PageId, HostPageId]]
@@ -217,7 +219,7 @@ def _result(drawn: Drawn, values: Sequence[ProbeValue | ProbeFailure]) -> StepRe
     num_samplers = len(drawn.status)
     failures |= {num_samplers + i: str(value) for i, value in enumerate(values) if isinstance(value, ProbeFailure)}
     probes = tuple(None if isinstance(value, ProbeFailure) else value for value in values)
-    return StepResult(drawn.tokens, drawn.num_tokens, probes, failures)
+    return StepResult(drawn.tokens, drawn.num_tokens, probes, failures=failures)
 
 
 def _page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:

@@ -12,10 +12,20 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from pie.engine.backend import Outputs
-from pie.forward import Distribution, Embedding, Entropy, Logits, Logprobs, Probe, ProbeValue
+from pie.engine.backend import Drawn, DrawStatus, Outputs
+from pie.forward import (
+    Batch,
+    Distribution,
+    Embedding,
+    Entropy,
+    Logits,
+    Logprobs,
+    Probe,
+    ProbeValue,
+    TokenLogprobs,
+)
 
-__all__ = ["ProbeFailure", "read_probes"]
+__all__ = ["ProbeFailure", "read_logprobs", "read_probes"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -38,6 +48,21 @@ def read_probes(outputs: Outputs, probes: Sequence[tuple[int, Probe]]) -> list[P
         else ProbeFailure("the logits of the row are not finite")
         for row, probe in probes
     ]
+
+
+def read_logprobs(outputs: Outputs, batch: Batch, drawn: Drawn) -> dict[int, TokenLogprobs]:
+    """How likely the token was that each sampler drew which wants to know it, by sampler."""
+    if batch.logprobs is None:
+        return {}
+    wanting = np.flatnonzero((batch.logprobs >= 0) & (drawn.status == DrawStatus.DRAWN))
+    logits = outputs.logits[batch.sampler_rows[wanting]]
+    normalizers = _log_sum_exp(logits).tolist() if len(wanting) else []
+    told = {}
+    for sampler, row, normalizer in zip(wanting.tolist(), logits, normalizers, strict=True):
+        ids = [int(drawn.tokens[sampler, 0]), *_most_likely(row, int(batch.logprobs[sampler])).tolist()]
+        first, *others = np.asarray(row[ids].astype(np.float64) - normalizer, np.float32).tolist()
+        told[sampler] = TokenLogprobs(first, tuple(zip(ids[1:], others, strict=True)))
+    return told
 
 
 def _read(outputs: Outputs, row: int, probe: Probe, normalizer: float) -> ProbeValue | ProbeFailure:
@@ -73,6 +98,8 @@ def _distribution(logits: Float32Array, temperature: float, k: int) -> tuple[npt
 
 
 def _most_likely(logits: Float32Array, k: int) -> npt.NDArray[np.int32]:
+    if k == 0:
+        return np.zeros(0, np.int32)
     if k < len(logits):
         threshold = np.partition(logits, len(logits) - k)[len(logits) - k]
         above = np.flatnonzero(logits > threshold)

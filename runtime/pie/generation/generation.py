@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from pie.forward import FinishReason
+from pie.forward import FinishReason, TokenLogprobs
 from pie.text.decoders import ChatDecoder, Delta
 from pie.text.stop_texts import StopTexts
 
@@ -32,10 +32,12 @@ class Progress:
     Attributes:
         tokens: new token ids, without a stop token.
         finish: how it ended, None while it runs.
+        logprobs: how likely each of the tokens was; empty if nobody asked.
     """
 
     tokens: list[int]
     finish: FinishReason | None
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
 
 
 class Generation:
@@ -67,6 +69,7 @@ class Generation:
         self._pipe = pipe
         self.num_tokens = 0
         self._fresh: list[int] = []
+        self._logprobs: list[TokenLogprobs] = []  # of the fresh tokens, and perhaps of some that are about to come
         self._undecoded: list[int] = []
         self._text: list[str] = []
         self._is_text_complete = False
@@ -93,6 +96,10 @@ class Generation:
             self._show()
         if self._has_news():
             self._wake()
+
+    def logprobs(self, values: Sequence[TokenLogprobs]) -> None:
+        """Take how likely the next tokens are, which follow."""
+        self._logprobs += values
 
     def finished(self, reason: FinishReason) -> None:
         """The decode ended by itself."""
@@ -127,7 +134,8 @@ class Generation:
         if not self._fresh and self._finish is None:
             return None
         tokens, self._fresh = self._fresh, []
-        return Progress(tokens, self._finish)
+        told, self._logprobs = self._logprobs[: len(tokens)], self._logprobs[len(tokens) :]
+        return Progress(tokens, self._finish, told)
 
     def text(self) -> str:
         """The visible text so far, as a chat decoder sees it."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pie.errors import RequestError
-from pie.forward import Constraint, DecodeRequest, LogitMask, Sampler
+from pie.forward import Constraint, DecodeRequest, LogitMask, LogprobsWanted, Sampler
 from pie.generation.drafter import NgramDrafter
 from pie.generation.generation import Generation as OffloadedGeneration
 from pie.generation.generation import Progress
@@ -29,6 +29,7 @@ __all__ = ["INTERFACE", "Generation"]
 INTERFACE = Interface("pie:ext/generation")
 
 _MAX_STOP_TEXTS, _MAX_STOP_LENGTH = 64, 1024
+_MAX_LOGPROBS = 20
 
 
 class Generation:
@@ -104,6 +105,7 @@ def start(
         adapter=use,
         window=_window(options["window"]),
         adjustment=adjustment_of(options["adjustment"], served.vocab_size),
+        logprobs=_logprobs(options["logprobs"], generation),
     )
     generation.attach(served.scheduler.decode(request, generation))
     if not is_seeded:
@@ -119,6 +121,18 @@ def _checked_texts(texts: list[str]) -> list[str]:
             remedy=f"Give at most {_MAX_STOP_TEXTS} of 1 to {_MAX_STOP_LENGTH} characters each.",
         )
     return texts
+
+
+def _logprobs(num_top: int | None, generation: OffloadedGeneration) -> LogprobsWanted | None:
+    if num_top is None:
+        return None
+    if num_top > _MAX_LOGPROBS:
+        raise RequestError(
+            "bad-request",
+            f"log-probabilities of {num_top} tokens in place of each",
+            remedy=f"Ask for {_MAX_LOGPROBS} at most.",
+        )
+    return LogprobsWanted(num_top, generation.logprobs)
 
 
 def _signed(seed: int | None) -> int | None:

@@ -98,6 +98,8 @@ def assemble(
         taking_part = np.arange(rows.count)[selected].tolist()
         arrays["stop_ids"] = tuple(rows.decodes[row].stop_ids for row in taking_part)
     adjusted = _adjusted_rows(rows, selected) if rows.num_adjusted else []
+    if rows.num_stepwise:
+        arrays |= _logprob_arrays(rows, selected)
     if not chunks:
         return Batch(**arrays, adjustments=Adjustments.of(adjusted)), []
     writer = _ChunkWriter(arrays, adjusted)
@@ -116,7 +118,8 @@ def read_slots(readings: Sequence[Reading], result: StepResult) -> dict[Pass, st
         item = reading.item
         if reading.draws:
             numbers = range(reading.first, reading.first + reading.draws)
-            slot = OutputSlot(tokens=tuple(result.tokens[list(numbers), 0].tolist()))
+            tokens = tuple(result.tokens[list(numbers), 0].tolist())
+            slot = OutputSlot(tokens, logprobs=result.logprobs.get(reading.first))
         else:
             numbers = range(len(result.num_tokens) + reading.first, len(result.num_tokens) + reading.first + 1)
             slot = OutputSlot(value=result.probes[reading.first])
@@ -205,6 +208,11 @@ def _adjusted_rows(rows: DecodeRows, selected: slice | Int32Array) -> list[Adjus
     return [of.adjusted(sampler) for sampler, of in enumerate(counts) if of is not None]
 
 
+def _logprob_arrays(rows: DecodeRows, selected: slice | Int32Array) -> dict[str, Any]:
+    wanted = [decode.request.num_top for decode in rows.decodes_of(selected)]
+    return {"logprobs": np.array(wanted, np.int32)} if max(wanted, default=-1) >= 0 else {}
+
+
 @dataclass(slots=True, eq=False)
 class _SamplerColumns:
     """The samplers of all chunks, one entry per draw."""
@@ -217,17 +225,19 @@ class _SamplerColumns:
     seed: list[int] = field(default_factory=list)
     counter: list[int] = field(default_factory=list)
     mask: list[int] = field(default_factory=list)
+    num_top: list[int] = field(default_factory=list)
 
-    def add(self, sampler: Sampler, *, row: int, seed: int, counter: int, mask: int) -> None:
+    def add(self, sampler: Sampler, item: Pass, *, row: int, counter: int, mask: int) -> None:
         draws = sampler.draws
         self.row += [row] * draws
         self.temperature += [sampler.temperature] * draws
         self.top_k += [sampler.top_k] * draws
         self.top_p += [sampler.top_p] * draws
         self.min_p += [sampler.min_p] * draws
-        self.seed += [seed] * draws
+        self.seed += [item.seed % _U64] * draws
         self.counter += [(counter + draw) % _U64 for draw in range(draws)]
         self.mask += [mask] * draws
+        self.num_top += [-1 if item.decode is None else item.decode.request.num_top] * draws
 
 
 class _ChunkWriter:
@@ -292,6 +302,9 @@ class _ChunkWriter:
             ("sampler_masks", samplers.mask),
         ):
             extra[name] = np.concatenate([decodes[name], np.array(values, decodes[name].dtype)])
+        if "logprobs" in decodes or max(samplers.num_top, default=-1) >= 0:
+            of_rows = decodes.get("logprobs", np.full(self._num_decodes, -1, np.int32))
+            extra["logprobs"] = np.concatenate([of_rows, np.array(samplers.num_top, np.int32)])
         if self._keys:
             masked = np.array([row for row, _ in self._keys], np.int32)
             extra["masked_rows"] = np.concatenate([decodes.get("masked_rows", masked[:0]), masked])
@@ -361,7 +374,7 @@ class _ChunkWriter:
                         guesses = item.token_ids[1 : readout.index + 1].tolist() if item.goes_on else ()
                         self._adjusted.append(item.decode.counts.adjusted(first, guesses))
                     slot = self._mask_slot(readout.mask if mask is None else mask)
-                    self._samplers.add(readout.what, row=row, seed=item.seed % _U64, counter=counter, mask=slot)
+                    self._samplers.add(readout.what, item, row=row, counter=counter, mask=slot)
                 else:
                     self.readings.append(Reading(item, number, len(self._probes), 0))
                     self._probes.append((row, readout.what))

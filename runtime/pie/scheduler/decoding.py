@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pie.errors import PieError
-from pie.forward import FinishReason, Int32Array, LogitMask, StepResult
+from pie.forward import FinishReason, Int32Array, LogitMask, OutputSlot, StepResult, TokenLogprobs
 from pie.scheduler import faults
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.passes import Decode, PausedRow
 from pie.scheduler.rows import DecodeRows
 
-__all__ = ["Decoding", "Note"]
+__all__ = ["Decoding", "Note", "told"]
 
 
 Note = tuple[Decode, Sequence[int], FinishReason | PieError | None]
@@ -56,7 +56,7 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - see above
             self.end(decode, _as_fault(error))
 
-    def join(self, decode: Decode, token: int) -> None:
+    def join(self, decode: Decode, slot: OutputSlot) -> None:
         """Take the token drawn in a first pass, whose input the context knows; the decode goes on in a row or ends."""
         context, request = decode.context, decode.request
         self._contexts.commit(context, len(context.working_tokens) // context.page_size)
@@ -64,9 +64,9 @@ class Decoding:
         limit = self._max_positions - context.next_position
         if request.max_tokens is not None:
             limit = min(limit, request.max_tokens - 1)
-        mask = self.take(decode, [token], limit)
+        mask = self.take(decode, slot.tokens, limit, told([slot]))
         if not decode.over:
-            row = self.rows.join(decode, token=token, limit=limit, counter=request.counter + 1)
+            row = self.rows.join(decode, token=slot.tokens[0], limit=limit, counter=request.counter + 1)
             self.rows.set_mask(row, mask)
 
     def leave(self, decode: Decode) -> None:
@@ -122,13 +122,13 @@ class Decoding:
         self._slide_windows(selected)
         lefts, counts, lists = rows.limit[selected].tolist(), num_tokens.tolist(), tokens.tolist()
         ended, drafting = [], []
-        for row, drawn, count, left in zip(indices, lists, counts, lefts, strict=True):
+        for place, (row, drawn, count, left) in enumerate(zip(indices, lists, counts, lefts, strict=True)):
             decode = rows.decodes[row]
             if count == len(drawn) and left > 0 and decode.is_plain and drawn[-1] not in decode.request.stop_ids:
                 self.notes.append((decode, drawn, None))
                 continue
             if not decode.over:
-                mask = self.take(decode, drawn[:count], left)
+                mask = self.take(decode, drawn[:count], left, _of_step(result, place))
                 if decode.request.constraint is not None and not decode.over:
                     rows.set_mask(row, mask)
                 if decode.request.drafter is not None and not decode.over:
@@ -189,8 +189,10 @@ class Decoding:
         if first < end:
             self._contexts.discard(context, first, end - first)
 
-    def take(self, decode: Decode, drawn: Sequence[int], left: int) -> LogitMask | None:
-        """Note drawn tokens and perhaps the end; returns the mask of the next draw."""
+    def take(
+        self, decode: Decode, drawn: Sequence[int], left: int, logprobs: Sequence[TokenLogprobs] = ()
+    ) -> LogitMask | None:
+        """Note drawn tokens and perhaps the end, tell how likely they were; returns the mask of the next draw."""
         decode.num_drawn += len(drawn)
         if decode.counts is not None:
             decode.counts.add(drawn)
@@ -200,6 +202,8 @@ class Decoding:
             drawn, end = drawn[:-1], "stop"
         elif left <= 0:
             end = "length"
+        if decode.request.logprobs is not None:
+            decode.request.logprobs.tell(logprobs[: len(drawn)])
         if decode.request.constraint is not None and drawn:
             end, mask = self._steer(decode, drawn, end)
         elif decode.request.constraint is None:
@@ -229,6 +233,15 @@ class Decoding:
         if mask is not None and mask.shape != self._mask_shape:
             raise faults.bad_mask(f"a constraint made a mask of shape {mask.shape}, not {self._mask_shape}")
         return mask
+
+
+def told(slots: Sequence[OutputSlot | None]) -> list[TokenLogprobs]:
+    """How likely the tokens of some slots were, as far as it was asked."""
+    return [slot.logprobs for slot in slots if slot is not None and slot.logprobs is not None]
+
+
+def _of_step(result: StepResult, sampler: int) -> list[TokenLogprobs]:
+    return [result.logprobs[sampler]] if sampler in result.logprobs else []
 
 
 def _as_fault(error: Exception) -> PieError:

@@ -110,7 +110,8 @@ class Decode:
     def is_plain(self) -> bool:
         """Whether nothing but a stop token or the limit ends it, and nobody looks at its tokens before its sink."""
         request = self.request
-        return request.constraint is None and request.drafter is None and request.adjustment is None and not self.over
+        helpers = (request.constraint, request.drafter, request.adjustment, request.logprobs)
+        return not self.over and all(helper is None for helper in helpers)
 
     def begin(self) -> None:
         """Note what the context has before the first pass."""

@@ -190,7 +190,7 @@ class _Draft:
 
     def _run_steps(self, chosen: slice | Int32Array, num_rows: int) -> int:
         rows, step_s = self._state.rows, self._state.step_s
-        if not num_rows or not step_s or rows.num_constrained or self._state.queue or self._state.reservations:
+        if not num_rows or not step_s or rows.num_stepwise or self._state.queue or self._state.reservations:
             return 1
         most = self._limits.max_run_steps if self._state.most_steps is None else self._state.most_steps
         steps = min(most, self._limits.max_run_steps, int(self._limits.run_s / step_s))

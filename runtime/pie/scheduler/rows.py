@@ -44,7 +44,7 @@ class DecodeRows:
         masks: [slots, words] u32, allowed tokens.
         window, sink: [rows] i32, how many last and first tokens the row sees; a window of 0 sees all.
         narrow_from: [rows] i32, places before this one see all that is before them.
-        num_constrained: rows whose decode has a constraint.
+        num_stepwise: rows whose decode has a constraint or wants log-probabilities, and takes one step at a time.
         num_windowed: rows whose decode has a window.
         num_adapted: rows whose decode has an adapter.
         num_adjusted: rows whose decode has an adjustment.
@@ -54,7 +54,7 @@ class DecodeRows:
         """Start without rows."""
         self.count = 0
         self.decodes: list[Decode] = []
-        self.num_constrained = self.num_windowed = self.num_adapted = self.num_adjusted = 0
+        self.num_stepwise = self.num_windowed = self.num_adapted = self.num_adjusted = 0
         self._row_of: dict[ContextId, int] = {}
         self.page_size = page_size
         self._free_masks: list[int] = []
@@ -235,7 +235,7 @@ class DecodeRows:
         self.counters[rows] += np.asarray(num_tokens, np.uint64)
 
     def _count_kinds(self, request: DecodeRequest, change: int) -> None:
-        self.num_constrained += change * (request.constraint is not None)
+        self.num_stepwise += change * (request.constraint is not None or request.logprobs is not None)
         self.num_windowed += change * (request.window is not None)
         self.num_adapted += change * (request.adapter is not None)
         self.num_adjusted += change * (request.adjustment is not None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pie.forward import LogitMask, Readout
 from pie.scheduler import faults
 from pie.scheduler.contexts import ContextTable
-from pie.scheduler.decoding import Decoding
+from pie.scheduler.decoding import Decoding, told
 from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.stats import Stats
 
@@ -47,7 +47,7 @@ class Speculation:
         self._contexts.commit(context, len(context.working_tokens) // context.page_size)
         self._decoding.slide(decode)
         left = self._num_left(decode, decode.num_drawn + len(drawn))
-        mask = self._decoding.take(decode, drawn, left)
+        mask = self._decoding.take(decode, drawn, left, told(item.slots[: len(drawn)]))
         if decode.over:
             return
         with self._decoding.foreign_code_of(decode):

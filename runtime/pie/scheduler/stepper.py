@@ -339,7 +339,7 @@ class Stepper:
         if item.speculates:
             self._speculation.take(item)
         else:
-            self._decoding.join(item.decode, slots[0].tokens[0])
+            self._decoding.join(item.decode, slots[0])
         self.budgets.charge(item.owner, item.context.num_tokens - item.base)
         self._resume(item)
 

@@ -72,6 +72,10 @@ def check_decode(request: DecodeRequest, info: DeviceInfo) -> None:
     _check_stream(request.counter)
     _check_sampler(request.sampler)
     _check_logit_mask(request.mask, info)
+    if request.logprobs is not None and not 0 <= request.num_top <= info.vocab_size:
+        raise faults.bad_request(
+            f"the {request.num_top} most likely of {info.vocab_size} tokens", remedy="Ask for fewer tokens."
+        )
     if request.adjustment is not None:
         _check_adjustment(request.adjustment, info)
 

@@ -17,6 +17,7 @@ import type { Probe, Sampler } from './sampler.ts';
 import { GenStep } from './step.ts';
 import { Tally } from './tally.ts';
 import { TextWatch } from './text_watch.ts';
+import type { TokenLogprobs } from './token_logprobs.ts';
 
 /** Options of the collectors of text. */
 export interface TextOptions {
@@ -40,6 +41,8 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
   readonly tally: Tally;
   /** @internal */
   readonly plan: Plan;
+  /** How likely each of its tokens so far was; empty without the option `logprobs`. */
+  readonly logprobs: TokenLogprobs[] = [];
   readonly #built: GrammarConstraint[] = [];
   #untold: number[] = [];
   #bidPages: number;

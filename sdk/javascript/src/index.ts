@@ -61,6 +61,7 @@ export * as session from './session.ts';
 export type { Speculator } from './speculator.ts';
 export * as speech from './speech.ts';
 export { GenStep } from './step.ts';
+export type { TokenLogprobs } from './token_logprobs.ts';
 export * as tools from './tools.ts';
 export { Window } from './window.ts';
 export * as zo from './zo.ts';

@@ -22,6 +22,8 @@ export interface GenerateOptions {
   presencePenalty?: number | undefined;
   /** What is added to the logits of tokens; from -100 to 100. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
+  /** Tell how likely each token was, and so many of the most likely ones, 0 to 20, in `Generator.logprobs`. */
+  logprobs?: number | undefined;
   /** What restricts the tokens; several hold together. */
   constrain?: Schema | Constraint | readonly (Schema | Constraint)[] | undefined;
   /** BRLE of the tokens that may be drawn in every step. */
@@ -55,6 +57,7 @@ const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
   frequencyPenalty: true,
   presencePenalty: true,
   logitBias: true,
+  logprobs: true,
   constrain: true,
   logitMask: true,
   speculator: true,
@@ -70,6 +73,7 @@ const KNOWN: Readonly<Record<keyof GenerateOptions, true>> = {
 const MAX_TYPOS = 2;
 const MAX_STOP_TEXTS = 64;
 const MAX_STOP_LENGTH = 1024;
+const MAX_LOGPROBS = 20;
 
 /** Refuse unknown options and those that contradict each other; throws `bad-option`. */
 export function check(options: GenerateOptions): void {
@@ -82,6 +86,10 @@ export function check(options: GenerateOptions): void {
     throw new InferletError('bad-option', 'speculator and systemSpeculation exclude each other');
   }
   if (options.stopTexts !== undefined) checkStopTexts(options.stopTexts);
+  const { logprobs } = options;
+  if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0 && logprobs <= MAX_LOGPROBS)) {
+    throw new InferletError('bad-option', `logprobs is ${logprobs}, not a whole number from 0 to ${MAX_LOGPROBS}`);
+  }
 }
 
 function checkStopTexts(texts: readonly string[]): void {

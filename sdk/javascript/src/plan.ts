@@ -31,6 +31,7 @@ export class Plan {
   readonly logitMask: Brle;
   readonly stopTexts: readonly string[];
   readonly adjustment: Adjustment | undefined;
+  readonly logprobs: number | undefined;
   readonly constraints: Constraint[] = [];
   readonly speculator: Speculator | undefined;
   readonly seed: bigint | undefined;
@@ -48,6 +49,7 @@ export class Plan {
   ) {
     this.logitMask = u32List(options.logitMask ?? [], 'a run');
     this.adjustment = adjustmentOf(options);
+    this.logprobs = options.logprobs;
     this.stopTexts = [...(options.stopTexts ?? [])];
     this.speculator = options.speculator;
     this.systemSpeculation = options.systemSpeculation ?? false;
@@ -73,7 +75,8 @@ export class Plan {
 
   /** What the server alone can do, and only for a whole generation; undefined if nothing is. */
   get needsHost(): string | undefined {
-    return this.adjustment === undefined ? undefined : 'a penalty or a logit bias';
+    if (this.adjustment !== undefined) return 'a penalty or a logit bias';
+    return this.logprobs === undefined ? undefined : 'logprobs';
   }
 
   /** The constraints that the server can apply by itself. */

@@ -12,6 +12,7 @@ import { call, InferletError } from './errors.ts';
 import type { Generator } from './generator.ts';
 import * as loop from './loop.ts';
 import { StopTexts } from './stop_texts.ts';
+import { paired } from './token_logprobs.ts';
 
 /** A generation under way. */
 export interface Run {
@@ -74,6 +75,7 @@ export class HostRun implements Run {
       hideReasoning: !wishes.reasoning,
       counter: BigInt(tally.numGenerated),
       ...(tally.numRemaining !== undefined && { maxTokens: tally.numRemaining }),
+      ...(plan.logprobs !== undefined && { logprobs: plan.logprobs }),
       ...(plan.adjustment !== undefined && { adjustment: plan.adjustment }),
       ...(plan.logitMask.length > 0 && { logitMask: plan.logitMask }),
       ...(plan.seed !== undefined && { seed: plan.seed }),
@@ -102,7 +104,7 @@ export class HostRun implements Run {
       throw error;
     }
     this.#isAwaited = false;
-    this.#count(news.tokens);
+    this.#count(news);
     if (news.finish !== undefined) this.#finish();
     return news.tokens;
   }
@@ -119,16 +121,17 @@ export class HostRun implements Run {
     generation.cancel();
     try {
       const rest = call(() => generation.get());
-      if (rest !== undefined) this.#count(rest.tokens);
+      if (rest !== undefined) this.#count(rest);
     } catch (error) {
       if (!(error instanceof InferletError)) throw error; // it had failed; whoever waited for it was told
     }
     this.#handBack(generation);
   }
 
-  #count(tokens: Uint32Array): void {
-    for (const token of tokens) this.#fed.push(token);
-    this.#generator.tally.numGenerated += tokens.length;
+  #count(news: Progress): void {
+    for (const token of news.tokens) this.#fed.push(token);
+    this.#generator.tally.numGenerated += news.tokens.length;
+    for (const told of paired(news)) this.#generator.logprobs.push(told);
   }
 
   #finish(): void {

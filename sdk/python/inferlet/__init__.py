@@ -43,6 +43,7 @@ from inferlet.runtime import Child
 from inferlet.sampler import Distribution, Embedding, Entropy, Logits, Logprob, Logprobs, Sampler
 from inferlet.speculator import Speculator
 from inferlet.step import GenStep
+from inferlet.token_logprobs import TokenLogprobs
 from inferlet.window import Window
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "Schema",
     "Speculator",
     "Subscription",
+    "TokenLogprobs",
     "Tokenizer",
     "Video",
     "Window",

@@ -16,6 +16,7 @@ from inferlet.sampler import Probe, Sampler
 from inferlet.step import GenStep
 from inferlet.tally import Tally
 from inferlet.text_watch import TextWatch
+from inferlet.token_logprobs import TokenLogprobs
 
 if TYPE_CHECKING:
     from inferlet.adapter import Adapter
@@ -28,7 +29,11 @@ T = TypeVar("T")
 
 
 class Generator:
-    """Makes tokens after those of a context. Run it with a collector, with `text`, or step by step."""
+    """Makes tokens after those of a context. Run it with a collector, with `text`, or step by step.
+
+    Attributes:
+        logprobs: how likely each of its tokens so far was; empty without the option `logprobs`.
+    """
 
     def __init__(self, context: Context, sampler: Sampler, **given: Unpack[GenerateOptions]) -> None:
         options.check(given)
@@ -48,6 +53,7 @@ class Generator:
                 given.get("presence_penalty"),
                 dict(given.get("logit_bias") or {}),
             ),
+            logprobs=given.get("logprobs"),
             speculator=given.get("speculator"),
             system_speculation=bool(given.get("system_speculation")),
             adapter=given.get("adapter"),
@@ -56,6 +62,7 @@ class Generator:
             seed=given.get("seed"),
             window=given.get("window"),
         )
+        self.logprobs: list[TokenLogprobs] = []
         self.watch_text(reasoning=True)
         wanted = given.get("constrain")
         for one in wanted if isinstance(wanted, Sequence) else [wanted]:

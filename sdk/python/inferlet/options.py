@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerateOptions", "check"]
 
 _MAX_STOP_TEXTS, _MAX_STOP_LENGTH = 64, 1024
+_MAX_LOGPROBS = 20
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -30,6 +31,7 @@ class GenerateOptions(TypedDict, total=False):
         frequency_penalty: makes tokens less likely the more often they are in the output; from -2 to 2.
         presence_penalty: makes tokens less likely that are in the output; from -2 to 2.
         logit_bias: what is added to the logits of tokens; from -100 to 100.
+        logprobs: tell how likely each token was, and so many of the most likely ones, 0 to 20, in `Generator.logprobs`.
         constrain: what restricts the tokens; several hold together.
         logit_mask: BRLE of the tokens that may be drawn in every step.
         speculator: guesses tokens, several of which are then checked in one step.
@@ -50,6 +52,7 @@ class GenerateOptions(TypedDict, total=False):
     frequency_penalty: float | None
     presence_penalty: float | None
     logit_bias: Mapping[int, float] | None
+    logprobs: int | None
     constrain: Schema | Constraint | Sequence[Schema | Constraint] | None
     logit_mask: Sequence[int] | None
     speculator: Speculator | None
@@ -77,6 +80,9 @@ def check(options: Mapping[str, object]) -> None:
     if options.get("speculator") is not None and options.get("system_speculation"):
         raise Error("bad-option", "speculator and system_speculation exclude each other")
     _check_stop_texts(options.get("stop_texts"))
+    count = options.get("logprobs")
+    if count is not None and (type(count) is not int or not 0 <= count <= _MAX_LOGPROBS):
+        raise Error("bad-option", f"logprobs is {count!r}, not a whole number from 0 to {_MAX_LOGPROBS}")
 
 
 def _check_stop_texts(texts: object) -> None:

@@ -27,6 +27,7 @@ class Plan:
     logit_mask: list[int] = field(default_factory=list)
     stop_texts: tuple[str, ...] = ()
     adjustment: Adjustment = field(default_factory=Adjustment)
+    logprobs: int | None = None
     constraints: list[Constraint] = field(default_factory=list)
     speculator: Speculator | None = None
     system_speculation: bool = False
@@ -53,7 +54,9 @@ class Plan:
     @property
     def needs_host(self) -> str | None:
         """What the server alone can do, and only for a whole generation; None if nothing is."""
-        return "a penalty or a logit bias" if self.adjustment else None
+        if self.adjustment:
+            return "a penalty or a logit bias"
+        return None if self.logprobs is None else "logprobs"
 
     @property
     def grammars(self) -> list[GrammarConstraint]:

@@ -15,6 +15,7 @@ from wit_world.imports import generation as wit_generation
 from inferlet import chat, loop
 from inferlet.errors import Error, call
 from inferlet.stop_texts import StopTexts
+from inferlet.token_logprobs import paired
 
 if TYPE_CHECKING:
     from inferlet.generator import Generator
@@ -86,6 +87,7 @@ class HostRun:
         options = wit_generation.Options(
             tokens=list(self._fed),
             sampler=plan.sampler.wit,
+            logprobs=plan.logprobs,
             adjustment=plan.adjustment.wit,
             max_tokens=tally.num_remaining,
             stop=sorted(tally.stop),
@@ -145,18 +147,19 @@ class HostRun:
         except Error:
             rest = None  # it had failed; whoever waited for it was told
         if rest is not None:
-            self._count(rest.tokens)
+            self._count(rest)
         self._finish()
 
     def _take(self, progress: wit_generation.Progress) -> None:
-        self._count(progress.tokens)
+        self._count(progress)
         if progress.finish is not None:
             self._generator.tally.done = True
             self._finish()
 
-    def _count(self, tokens: list[int]) -> None:
-        self._fed += tokens
-        self._generator.tally.num_generated += len(tokens)
+    def _count(self, progress: wit_generation.Progress) -> None:
+        self._fed += progress.tokens
+        self._generator.tally.num_generated += len(progress.tokens)
+        self._generator.logprobs += paired(progress)
 
     def _finish(self) -> None:
         if self._handle is None:

@@ -105,6 +105,7 @@ def options(max_tokens):
         tokens=[60],
         sampler=Sampler.argmax().wit,
         adjustment=None,
+        logprobs=None,
         max_tokens=max_tokens,
         stop=[],
         stop_texts=[],

@@ -60,6 +60,10 @@ declare module 'pie:ext/generation' {
      */
     sampler: Sampler,
     /**
+     * Tell the log-probability of each token, and those of so many most likely ones, 0 to 20; none tells neither.
+     */
+    logprobs?: number,
+    /**
      * Changes the logits before each draw.
      */
     adjustment?: Adjustment,
@@ -126,10 +130,27 @@ declare module 'pie:ext/generation' {
    */
   export type Finish = 'stop' | 'length';
   /**
+   * How likely a token was in the model's own distribution: at temperature 1, before adjustments, masks and matchers.
+   */
+  export interface TokenLogprobs {
+    /**
+     * The natural logarithm of its probability.
+     */
+    logprob: number,
+    /**
+     * The most likely tokens and theirs, most likely first, lower tokens first among equals.
+     */
+    top: Array<[number, number]>,
+  }
+  /**
    * What is new since the last time.
    */
   export interface Progress {
     tokens: Uint32Array,
+    /**
+     * One for each of the tokens; empty unless `logprobs` was given.
+     */
+    logprobs: Array<TokenLogprobs>,
     /**
      * None while the generation goes on.
      */

@@ -26,6 +26,7 @@ class Adjustment:
 class Options:
     tokens: List[int]
     sampler: inference.Sampler
+    logprobs: Optional[int]
     adjustment: Optional[Adjustment]
     max_tokens: Optional[int]
     stop: List[int]
@@ -45,8 +46,14 @@ class Finish(Enum):
     LENGTH = 1
 
 @dataclass
+class TokenLogprobs:
+    logprob: float
+    top: List[Tuple[int, float]]
+
+@dataclass
 class Progress:
     tokens: List[int]
+    logprobs: List[TokenLogprobs]
     finish: Optional[Finish]
 
 class Generation:
