@@ -5,7 +5,19 @@ A server launches it for each request to `/v1/chat/completions`; docs/http.md te
 
 import asyncio
 
-from inferlet import Adapter, Context, Error, GrammarConstraint, Logprob, Model, Sampler, chat, json_schema, tools
+from inferlet import (
+    Adapter,
+    Context,
+    Error,
+    GrammarConstraint,
+    Logprob,
+    Model,
+    Sampler,
+    chat,
+    json_schema,
+    session,
+    tools,
+)
 
 HELLO = [{"role": "user", "content": "Hello! Who are you?"}]
 
@@ -47,6 +59,7 @@ async def choose(context, input, index):
             frequency_penalty=input.get("frequency_penalty"),
             presence_penalty=input.get("presence_penalty"),
             logit_bias={int(token): bias for token, bias in input.get("logit_bias", {}).items()},
+            logprobs=input.get("logprobs"),
             constrain=constraint(model, input),
             adapter=adapter(model, input),
             seed=seed(input, index),
@@ -55,8 +68,11 @@ async def choose(context, input, index):
         )
         tokens, calls = [], []
         if not offered and input.get("best_of", 1) <= input.get("n", 1):
-            # Where it streams, the host sends each piece itself: no code runs between two tokens.
-            text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
+            if input.get("stream") and "logprobs" in input:
+                text = await follow(generator)
+            else:
+                # Where it streams, the host sends each piece itself: no code runs between two tokens.
+                text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
         else:
             tokens = await generator.collect_tokens()
             calls = read_calls(model, tokens) if offered else []
@@ -65,8 +81,30 @@ async def choose(context, input, index):
         is_cut = generator.tokens_generated >= limit and generator.can_continue()
         reason = "tool_calls" if calls else "length" if is_cut else "stop"
         choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
+        if "logprobs" in input:
+            choice["logprobs"] = told(generator.logprobs)
         counts = {"prompt": prompt_tokens, "completion": generator.tokens_generated, "reused": branch.reused_tokens}
         return choice, tokens, counts
+
+
+async def follow(generator):
+    """Print the text as it comes; before each piece, tell how likely the tokens so far were."""
+    text, num_told = "", 0
+    async for piece in generator.text(reasoning=False):
+        session.send({"logprobs": told(generator.logprobs[num_told:])})
+        num_told = len(generator.logprobs)
+        print(piece, end="", flush=True)
+        text += piece
+    return text
+
+
+def told(logprobs):
+    """How likely tokens were, as the server takes it."""
+    lowest = -9999.0  # JSON has no infinity
+    return [
+        {"token": one.token, "logprob": max(one.logprob, lowest), "top": [(t, max(p, lowest)) for t, p in one.top]}
+        for one in logprobs
+    ]
 
 
 async def score(context, tokens):

@@ -5,7 +5,7 @@ A server launches it for each request to `/v1/completions`; docs/http.md tells w
 
 import asyncio
 
-from inferlet import Adapter, Context, Error, Logprob, Model, Sampler, chat
+from inferlet import Adapter, Context, Error, Logprob, Model, Sampler, chat, session
 
 
 async def main(input):
@@ -52,6 +52,7 @@ async def write(context, last, input, prompt, number):
             frequency_penalty=input.get("frequency_penalty"),
             presence_penalty=input.get("presence_penalty"),
             logit_bias={int(token): bias for token, bias in input.get("logit_bias", {}).items()},
+            logprobs=input.get("logprobs"),
             adapter=adapter(model, input),
             seed=seed(input, number),
             auto_flush=False,
@@ -59,13 +60,39 @@ async def write(context, last, input, prompt, number):
         )
         if input.get("stream"):
             print(lead, end="", flush=True)
-            text = await generator.collect_text(echo=True)  # the host sends each piece itself
+            if "logprobs" in input:
+                text = await follow(generator)
+            else:
+                text = await generator.collect_text(echo=True)  # the host sends each piece itself
             tokens = [0] * generator.tokens_generated  # nobody asks which ones
         else:
             tokens = await generator.collect_tokens()
             text = shown(model, tokens, stop)
         reason = "length" if generator.tokens_generated >= limit else "stop"
-        return {"text": lead + text, "finish_reason": reason}, tokens, branch.reused_tokens
+        choice = {"text": lead + text, "finish_reason": reason}
+        if "logprobs" in input:
+            choice["logprobs"] = told(generator.logprobs)
+        return choice, tokens, branch.reused_tokens
+
+
+async def follow(generator):
+    """Print the text as it comes; before each piece, tell how likely the tokens so far were."""
+    text, num_told = "", 0
+    async for piece in generator.text():
+        session.send({"logprobs": told(generator.logprobs[num_told:])})
+        num_told = len(generator.logprobs)
+        print(piece, end="", flush=True)
+        text += piece
+    return text
+
+
+def told(logprobs):
+    """How likely tokens were, as the server takes it."""
+    lowest = -9999.0  # JSON has no infinity
+    return [
+        {"token": one.token, "logprob": max(one.logprob, lowest), "top": [(t, max(p, lowest)) for t, p in one.top]}
+        for one in logprobs
+    ]
 
 
 async def score(context, last, tokens):

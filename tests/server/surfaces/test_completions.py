@@ -80,7 +80,9 @@ async def test_a_stop_text_ends_the_text_before_it(server: Server, model: str) -
     ("fields", "code", "param"),
     [
         ({"suffix": "x"}, "unsupported_field", "suffix"),
-        ({"logprobs": 0}, "unsupported_field", "logprobs"),
+        ({"logprobs": 21}, "bad_value", "logprobs"),
+        ({"logprobs": -1}, "bad_value", "logprobs"),
+        ({"logprobs": 0, "echo": True}, "bad_value", "logprobs"),
         ({"messages": []}, "unsupported_field", "messages"),
         ({"prompt": ""}, "bad_value", "prompt"),
         ({"prompt": []}, "bad_value", "prompt"),

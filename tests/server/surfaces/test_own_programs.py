@@ -34,14 +34,28 @@ async def main(input):
     return {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 """
 
+TELLING = """
+from inferlet import session
+
+async def main(input):
+    case = input["messages"][0]["content"]
+    told = [{"token": 40, "logprob": -0.5, "top": [[40, -0.5], [41, -2.0]]}, {"token": 41, "logprob": -2.0}]
+    if input["stream"]:
+        session.send(case if case.startswith("{") else {"logprobs": told[:1]})
+        print("one ", end="", flush=True)
+    unknown = [{"token": 2**31, "logprob": -1.0}] if case == "unknown" else []
+    choice = {"text": "one two", "finish_reason": "stop", "logprobs": [*told, *unknown]}
+    return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+"""
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Server]:
     store = ProgramStore(tmp_path / "programs")
-    for name, text in {"shouting": SHOUTING, "broken": BROKEN}.items():
+    for name, text in {"shouting": SHOUTING, "broken": BROKEN, "telling": TELLING}.items():
         manifest = f'[package]\nname = "{name}"\nversion = "0.1.0"\n'
         store.install(pack(tmp_path / name, text), manifest, replace=True)
-    names = ("shouting", "broken", "absent")
+    names = ("shouting", "broken", "telling", "absent")
     routes = tuple(Route(f"/{name}/chat", name, "chat-completions") for name in names)
     settings = ServerSettings(port=0, authentication=False, routes=routes, grace_s=0)
     with listen(settings) as listening:
@@ -72,3 +86,30 @@ async def test_a_stream_that_has_begun_ends_with_the_error(own: Server, text: st
     assert joined(told[:-1]) == "Once upon\n"
     assert told[-1]["error"]["code"] == ("program_failed" if text == "fail" else "bad_answer")
     assert told[-1]["error"]["type"] == "server_error"
+
+
+async def test_what_a_program_tells_of_its_tokens_is_sent_before_or_after_their_text(own: Server) -> None:
+    body = chat_body(own.service.runtime.model.name, "go", logprobs=True, top_logprobs=1)
+    (choice,) = (await post(own, "/telling/chat", body)).body["choices"]
+    content = choice["logprobs"]["content"]
+    assert [one["logprob"] for one in content] == [-0.5, -2.0]
+    assert [len(one["top_logprobs"]) for one in content] == [1, 0]
+    first, *others = [
+        choice["logprobs"]["content"]
+        for chunk in await events(own, "/telling/chat", body)
+        for choice in chunk["choices"]
+        if choice["logprobs"]
+    ]
+    assert [first, *others] == [content[:1], content[1:]]
+    del body["logprobs"], body["top_logprobs"]
+    assert (await post(own, "/telling/chat", body)).body["choices"][0]["logprobs"] is None
+    assert all(chunk["choices"][0]["logprobs"] is None for chunk in await events(own, "/telling/chat", body))
+
+
+async def test_a_message_that_tells_something_else_ends_the_stream(own: Server) -> None:
+    body = chat_body(own.service.runtime.model.name, '{"logprobs": [{"token": -1, "logprob": 0}]}', logprobs=True)
+    reply = await post(own, "/telling/chat", {**body, "stream": True})
+    assert b"bad_answer" in reply.content
+    body["messages"][0]["content"] = "unknown"
+    (choice,) = (await post(own, "/telling/chat", body)).body["choices"]
+    assert choice["logprobs"]["content"][2] == {"token": "\ufffd", "bytes": None, "logprob": -1.0, "top_logprobs": []}

@@ -40,8 +40,6 @@ def model(server: Server) -> str:
         ({"audio": {}}, "unsupported_field", "audio"),
         ({"stop": [""]}, "bad_value", "stop[0]"),
         ({"stop": ["a"] * 65}, "bad_value", "stop"),
-        ({"logprobs": True}, "unsupported_field", "logprobs"),
-        ({"top_logprobs": 2}, "unsupported_field", "top_logprobs"),
         ({"presence_penalty": 2.5}, "bad_value", "presence_penalty"),
         ({"repetition_penalty": 0}, "bad_value", "repetition_penalty"),
         ({"logit_bias": {"1": 101}}, "bad_value", "logit_bias[...]"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.chat_request import ChatRequest
+from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
-from pie.server.surfaces.vocabulary import Answer, Choice, ToolCall
+from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, ToolCall
 
 __all__ = ["ChatExchange"]
 
@@ -31,6 +32,9 @@ class ChatExchange:
         self._includes_usage = request.includes_usage
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": request.model}
         self._has_begun = False
+        self._model, self._num_logprobs = models[request.model], request.num_logprobs
+        self._logprobs = TextLogprobs(self._model, with_reasoning=False)
+        self._num_said = 0
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         """A chat completion."""
@@ -38,7 +42,7 @@ class ChatExchange:
             {
                 "index": index,
                 "message": _message(choice),
-                "logprobs": None,
+                "logprobs": self._logprobs_of(choice),
                 "finish_reason": choice.finish_reason,
             }
             for index, choice in enumerate(answer.choices)
@@ -46,15 +50,23 @@ class ChatExchange:
         head = {**self._head, "object": "chat.completion", "system_fingerprint": None}
         return {**head, "choices": choices, "usage": answer.usage.told()}
 
+    def hear(self, told: Sequence[TokenLogprobs]) -> None:
+        """Take how likely the next tokens were."""
+        if self._num_logprobs is not None:
+            self._logprobs.feed(told)
+
     def piece(self, text: str) -> Iterator[dict[str, Any]]:
         """A chunk of text, after one with the role."""
         yield from self._begin()
-        yield self._chunk({"content": text})
+        self._num_said += len(text)
+        yield self._chunk({"content": text}, logprobs=self._new_logprobs())
 
     def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
         """Chunks of the calls, and the ones that tell why and with what it ended."""
         yield from self._begin()
         choice = answer.choices[0]
+        if logprobs := self._new_logprobs():  # told after the text
+            yield self._chunk({"content": ""}, logprobs=logprobs)
         for index, call in enumerate(choice.tool_calls):
             told = _call(call)
             function = {"name": call.name, "arguments": ""}
@@ -69,8 +81,22 @@ class ChatExchange:
             self._has_begun = True
             yield self._chunk({"role": "assistant", "content": ""})
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _logprobs_of(self, choice: Choice) -> dict[str, Any] | None:
+        if self._num_logprobs is None or choice.tool_calls:
+            return None
+        logprobs = TextLogprobs(self._model, with_reasoning=False)
+        logprobs.feed(choice.logprobs)
+        return chat_form(logprobs.until(len(choice.text)), self._model.tokenizer, self._num_logprobs)
+
+    def _new_logprobs(self) -> dict[str, Any] | None:
+        """Of the tokens that began in what was said since the last time; None if there are none."""
+        given = self._logprobs.until(self._num_said)
+        return chat_form(given, self._model.tokenizer, self._num_logprobs or 0) if given else None
+
+    def _chunk(
+        self, delta: dict[str, Any], finish_reason: str | None = None, *, logprobs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         chunk = {**self._head, "object": "chat.completion.chunk", "system_fingerprint": None, "choices": [choice]}
         return {**chunk, "usage": None} if self._includes_usage else chunk
 

@@ -10,13 +10,12 @@ from msgspec import Meta
 
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.messages import Message, normal_messages
-from pie.server.surfaces.options import Options
-from pie.server.surfaces.reading import Count, Word, bad_value, unsupported
+from pie.server.surfaces.options import MAX_LOGPROBS, Options
+from pie.server.surfaces.reading import Count, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
 
 __all__ = ["ChatRequest"]
 
-MAX_LOGPROBS = 20
 NO_PARAMETERS: Given = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -91,15 +90,21 @@ class ChatRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
         given = self.normal_options(models)
         if self.max_completion_tokens is not None:
             given["max_tokens"] = self.max_completion_tokens
-        self._check_logprobs()
+        if self.num_logprobs is not None:
+            given["logprobs"] = self.num_logprobs
         given["messages"] = normal_messages(self.messages, models[self.model].template)
         return {**given, **self._normal_tools(), **self._normal_format()}
 
-    def _check_logprobs(self) -> None:
+    @property
+    def num_logprobs(self) -> int | None:
+        """How many of the most likely tokens are told with each; None tells neither.
+
+        Raises:
+            Refusal: the two fields contradict each other.
+        """
         if self.top_logprobs and self.logprobs is False:
             raise bad_value("top_logprobs", "top_logprobs is more than 0 and logprobs is false")
-        if self.logprobs or self.top_logprobs:
-            raise unsupported("logprobs" if self.logprobs else "top_logprobs")
+        return self.top_logprobs or 0 if self.logprobs or self.top_logprobs else None
 
     def _normal_tools(self) -> Given:
         tools = self.tools or []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from pie.host.served_model import ServedModel
-from pie.server.surfaces.options import MAX_CHOICES, Options
+from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completion_form
+from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
-from pie.server.surfaces.vocabulary import Answer, Given
+from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs
 
 __all__ = ["CompletionExchange", "CompletionRequest"]
 
@@ -24,7 +25,7 @@ class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_onl
 
     prompt: Prompt | Annotated[list[Prompt], Meta(min_length=1, max_length=MAX_CHOICES)]
     echo: bool | None = None
-    logprobs: int | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     suffix: str | None = None
 
     @property
@@ -47,7 +48,9 @@ class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.suffix is not None:
             raise unsupported("suffix")
         if self.logprobs is not None:
-            raise unsupported("logprobs")
+            if self.echo:
+                raise bad_value("logprobs", "there are logprobs with echo, and those of prompts are not known")
+            given["logprobs"] = self.logprobs
         self._check_counts()
         return {**given, "prompts": self.prompts, "echo": self.echo is True}
 
@@ -79,26 +82,49 @@ class CompletionExchange:
             "model": request.model,
             "system_fingerprint": None,
         }
+        self._model, self._num_logprobs = models[request.model], request.logprobs
+        self._logprobs = TextLogprobs(self._model, with_reasoning=True)
+        self._num_said = 0
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         """A text completion."""
-        choices = [_choice(index, choice.text, choice.finish_reason) for index, choice in enumerate(answer.choices)]
+        choices = [
+            _choice(index, choice.text, choice.finish_reason, self._logprobs_of(choice))
+            for index, choice in enumerate(answer.choices)
+        ]
         return {**self._head, "choices": choices, "usage": answer.usage.told()}
+
+    def hear(self, told: Sequence[TokenLogprobs]) -> None:
+        """Take how likely the next tokens were."""
+        if self._num_logprobs is not None:
+            self._logprobs.feed(told)
 
     def piece(self, text: str) -> Iterator[dict[str, Any]]:
         """A chunk of text."""
-        yield self._chunk([_choice(0, text, None)])
+        self._num_said += len(text)
+        yield self._chunk([_choice(0, text, None, self._form(self._logprobs.until(self._num_said)))])
 
     def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
         """The chunks that tell why and with what it ended."""
-        yield self._chunk([_choice(0, "", answer.choices[0].finish_reason)])
+        late = self._form(self._logprobs.until(self._num_said))  # told after the text
+        yield self._chunk([_choice(0, "", answer.choices[0].finish_reason, late)])
         if self._includes_usage:
             yield {**self._head, "choices": [], "usage": answer.usage.told()}
+
+    def _logprobs_of(self, choice: Choice) -> dict[str, Any] | None:
+        logprobs = TextLogprobs(self._model, with_reasoning=True)
+        logprobs.feed(choice.logprobs)
+        return self._form(logprobs.until(len(choice.text)))
+
+    def _form(self, given: Sequence[PlacedLogprobs]) -> dict[str, Any] | None:
+        if self._num_logprobs is None:
+            return None
+        return completion_form(given, self._model.tokenizer, self._num_logprobs)
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         chunk = {**self._head, "choices": choices}
         return {**chunk, "usage": None} if self._includes_usage else chunk
 
 
-def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+def _choice(index: int, text: str, reason: str | None, logprobs: dict[str, Any] | None) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}

@@ -17,6 +17,7 @@ __all__ = ["Options", "StreamOptions"]
 
 MAX_CHOICES = 128
 MAX_BIASES = 1024
+MAX_LOGPROBS = 20
 Repetition = Annotated[float, Meta(ge=0.01, le=2)]
 Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1024)]

@@ -8,23 +8,34 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
 from pie.server.service import Service
 from pie.server.surfaces.vocabulary import Answer, Given, read_answer
 
-__all__ = ["Run", "running"]
+__all__ = ["Run", "Said", "running"]
 
 MAX_WAITING_BYTES = 1 << 20
-"""Text that waits to be sent; a program that prints more waits. Generations are bounded by themselves."""
+"""What waits to be sent; a program that says more waits. Generations are bounded by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """More that a program said; the messages came before the end of the text."""
+
+    text: str
+    messages: tuple[str, ...] = ()
 
 
 class Run:
     """What a running program says."""
 
-    def __init__(self) -> None:
-        """Nothing has been said."""
+    def __init__(self, *, with_messages: bool = False) -> None:
+        """Nothing has been said; `with_messages` they are heard too."""
+        self._with_messages = with_messages
+        self._messages: list[str] = []
         self._waiting: deque[bytes] = deque()
         self._num_bytes = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -33,10 +44,13 @@ class Run:
         self._outcome: asyncio.Task[str] | None = None
 
     def hear(self, event: Event) -> asyncio.Future[None] | None:
-        """Take what the process says; what is no text of its stdout is for nobody."""
-        if event.kind != "stdout" or not isinstance(event.data, bytes):
+        """Take what the process says; what is neither text of its stdout nor a message wanted is for nobody."""
+        if event.kind == "stdout" and isinstance(event.data, bytes):
+            self._waiting.append(event.data)
+        elif event.kind == "message" and isinstance(event.data, str) and self._with_messages:
+            self._messages.append(event.data)
+        else:
             return None
-        self._waiting.append(event.data)
         self._num_bytes += len(event.data)
         self._news.set()
         if self._num_bytes <= MAX_WAITING_BYTES:
@@ -50,16 +64,19 @@ class Run:
         self._outcome = outcome
         outcome.add_done_callback(lambda _task: self._news.set())
 
-    async def text(self) -> str:
-        """More of its stdout; nothing once the process has ended, well or not."""
+    async def more(self) -> Said | None:
+        """What it says next; None once the process has ended, well or not, and all has been taken."""
         while True:
             await self._news.wait()
             is_over = self._outcome is not None and self._outcome.done()
             if not is_over:
                 self._news.clear()
-            piece = self._decoder.decode(self._take(), final=is_over)
-            if piece or is_over:
-                return piece
+            messages, self._messages = tuple(self._messages), []
+            said = Said(self._decoder.decode(self._take(), final=is_over), messages)
+            if said.text or said.messages:
+                return said
+            if is_over:
+                return None
 
     async def answer(self, *, num_choices: int) -> Answer:
         """What it returns.
@@ -82,7 +99,9 @@ class Run:
 
 
 @asynccontextmanager
-async def running(service: Service, program: LoadedProgram, given: Given, *, owner: str) -> AsyncIterator[Run]:
+async def running(
+    service: Service, program: LoadedProgram, given: Given, *, owner: str, with_messages: bool = False
+) -> AsyncIterator[Run]:
     """Launch a program within the bounds of all launches; it ends with the block.
 
     Raises:
@@ -90,7 +109,7 @@ async def running(service: Service, program: LoadedProgram, given: Given, *, own
     """
     service.check_open()
     service.check_room(owner, 1)
-    run = Run()
+    run = Run(with_messages=with_messages)
     process = service.processes.launch_for_request(program, json.dumps(given), owner=owner, listener=run.hear)
     outcome = asyncio.get_running_loop().create_task(process.outcome(), name=f"outcome of {process.process_id}")
     run.ends_with(outcome)

@@ -18,7 +18,7 @@ from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
 from pie.server.surfaces.running import Run, running
-from pie.server.surfaces.vocabulary import Answer, Given
+from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, read_logprobs
 
 __all__ = ["Bounds", "Exchange", "Surface"]
 
@@ -51,6 +51,10 @@ class Exchange(Protocol):
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         """The answer in one piece."""
+        ...
+
+    def hear(self, told: Sequence[TokenLogprobs]) -> None:
+        """Take how likely the next tokens of the one choice were, of which pieces may come then."""
         ...
 
     def piece(self, text: str) -> Iterable[dict[str, Any]]:
@@ -125,7 +129,8 @@ class Surface:
 
     async def _answer(self, exchange: Exchange, owner: str, sender: _Sender) -> None:
         program = await self._find()
-        async with running(self._service, program, exchange.given, owner=owner) as run:
+        given, hears = exchange.given, exchange.is_stream and "logprobs" in exchange.given
+        async with running(self._service, program, given, owner=owner, with_messages=hears) as run:
             if exchange.is_stream:
                 await _stream(exchange, run, sender)
             else:
@@ -134,12 +139,16 @@ class Surface:
 
 async def _stream(exchange: Exchange, run: Run, sender: _Sender) -> None:
     """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
-    num_said = 0
-    while piece := await run.text():
-        num_said += len(piece)
-        for event in exchange.piece(piece):
+    num_said = num_told = 0
+    while (said := await run.more()) is not None:
+        for logprobs in map(read_logprobs, said.messages):
+            num_told += len(logprobs)
+            exchange.hear(logprobs)
+        num_said += len(said.text)
+        for event in exchange.piece(said.text) if said.text else ():
             await sender.event(event)
     answer = await run.answer(num_choices=1)
+    exchange.hear(answer.choices[0].logprobs[num_told:])
     if rest := answer.choices[0].text[num_said:]:
         for event in exchange.piece(rest):
             await sender.event(event)
