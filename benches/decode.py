@@ -88,7 +88,17 @@ def random_model() -> Path:
     model = WORK / "qwen3-0.6b-random"
     if not (model / "tokenizer_config.json").exists():
         write_random_model(model, "qwen3", sizes=SIZES, dtype="bfloat16")
+        _name_all_tokens(model / "tokenizer.json")
     return model
+
+
+def _name_all_tokens(path: Path) -> None:
+    """Give every token a text of five letters, so that what the model makes can be read."""
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    for token in range(len(vocabulary), SIZES.vocab_size):
+        vocabulary["".join(chr(97 + token // 26**place % 26) for place in range(5))] = token
+    path.write_text(json.dumps(tokenizer))
 
 
 @contextlib.contextmanager

@@ -73,10 +73,10 @@ class Answered:
 
 
 @contextmanager
-def server(home: Path) -> Iterator[str]:
-    """The URL of `pie serve`, as a process with a folder of its own."""
+def server(home: Path, *options: str) -> Iterator[str]:
+    """The URL of `pie serve`, as a process with a folder of its own, and further options."""
     environment = {**os.environ, "PIE_HOME": str(home)}
-    words = [sys.executable, "-m", "pie", "serve", "--port", "0", "--no-auth"]
+    words = [sys.executable, "-m", "pie", "serve", "--port", "0", "--no-auth", *options]
     with (home / "log").open("wb") as log, _process(words, environment, log.fileno()) as line:
         match = re.search(r"ws://\S+", line)
         if match is None:

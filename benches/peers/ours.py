@@ -26,7 +26,7 @@ def first_batch(engine: Engine, num_rows: int, length: int, room: int) -> Batch:
     rows = np.arange(num_rows, dtype=np.int32)
     positions = np.tile(np.arange(length, dtype=np.int32), num_rows)
     return Batch(
-        token_ids=np.array([prompt(row, length) for row in range(num_rows)], np.int32).ravel(),
+        token_ids=np.array([prompt(row, length) for row in range(num_rows)], np.int32).ravel() % engine.info.vocab_size,
         positions=positions,
         sequence_of_row=np.repeat(rows, length),
         kv_index=positions,
@@ -70,15 +70,15 @@ class Ours:
         if self._engine.backend != "native":
             raise RuntimeError("the kernels could not be built: there is nothing to compare")
 
-    def decode(self, num_rows: int, num_steps: int) -> Callable[[], None]:
-        """Prefill now; the call makes the steps."""
-        engine, first = self._engine, first_batch(self._engine, num_rows, CONTEXT, CONTEXT + num_steps)
+    def decode(self, num_rows: int, num_steps: int, *, context: int = CONTEXT) -> Callable[[], None]:
+        """Prefill prompts of `context` tokens now; the call makes the steps."""
+        engine, first = self._engine, first_batch(self._engine, num_rows, context, context + num_steps)
         tokens = engine.step(first).tokens[:, 0]
 
         def run() -> None:
             drawn = tokens
             for done in range(0, num_steps, RUN):
-                batch = decode_batch(first, drawn, CONTEXT + done, min(RUN, num_steps - done))
+                batch = decode_batch(first, drawn, context + done, min(RUN, num_steps - done))
                 drawn = engine.step(batch).tokens[:, -1]
 
         return run
