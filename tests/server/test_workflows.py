@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.running import RunInferlet
 from tests.server.running import Install
 
-from pie.runtime import Runtime
 from pie.server.server import Server
 from pie_client import Client, Refused
 from pie_client.messages import AttachWorkflow, CancelWorkflow, DetachWorkflow, SubmitWorkflow
@@ -61,8 +61,12 @@ async def test_a_client_submits_a_workflow_and_another_one_of_the_user_attaches_
         assert json.loads(str(events[-1].value))["sum"]["answer"].endswith("= 42")
 
 
-async def test_the_messages_of_the_protocol_are_answered(server: Server, runtime: Runtime) -> None:
-    endless = {"a": {"program": "chat"}}  # it waits for a text that never comes
+ENDLESS = "import asyncio\n\nasync def main():\n    await asyncio.sleep(3600)\n"
+
+
+async def test_the_messages_of_the_protocol_are_answered(server: Server, programs_dir: Path) -> None:
+    (programs_dir / "endless.py").write_text(ENDLESS)
+    endless = {"a": {"program": "endless"}}
     async with Client(server.url) as client, Client(server.url) as other:
         await client.authenticate("me")
         await other.authenticate("other")
@@ -76,6 +80,7 @@ async def test_the_messages_of_the_protocol_are_answered(server: Server, runtime
         with pytest.raises(Refused, match="Permission denied"):
             await other._ask(lambda n: CancelWorkflow(corr_id=n, workflow_id=answer))
         assert await client._ask(lambda n: CancelWorkflow(corr_id=n, workflow_id=answer)) == "Workflow cancelled"
+    (programs_dir / "endless.py").unlink()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,12 @@ class Outbox:
         asyncio.get_running_loop().call_later(SETTLING_S, self._settled, transcript)
         transcript.attach(lambda: self._has_news(transcript))
 
+    def detach(self, transcript: Transcript) -> None:
+        """Send no more events of a process, which were attached; what has not been sent waits for the next reader."""
+        self._settling.discard(transcript)
+        self._speaking.pop(transcript, None)
+        transcript.detach()
+
     async def room(self) -> None:
         """Return when the client has taken enough to be answered more."""
         await self._has_room.wait()
@@ -63,8 +69,9 @@ class Outbox:
             await self._changed.wait()
 
     def _settled(self, transcript: Transcript) -> None:
-        self._settling.discard(transcript)
-        self._has_news(transcript)
+        if transcript in self._settling:
+            self._settling.discard(transcript)
+            self._has_news(transcript)
 
     def _has_news(self, transcript: Transcript) -> None:
         self._speaking.setdefault(transcript)

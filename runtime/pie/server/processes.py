@@ -194,7 +194,7 @@ class ProcessTable:
         entry = self.find(process_id, user=user)
         if entry.reader is reader:
             entry.reader = None
-            entry.transcript.detach()
+            reader.outbox.detach(entry.transcript)
 
     def detach(self, reader: Peer) -> None:
         """A client has left: its processes go on, and what they say waits."""
@@ -203,7 +203,7 @@ class ProcessTable:
                 entry.launcher = None
             if entry.reader is reader:
                 entry.reader = None
-                entry.transcript.detach()
+                reader.outbox.detach(entry.transcript)
 
     def terminate(self, process_id: str, *, user: str) -> None:
         """End a process.

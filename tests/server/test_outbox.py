@@ -1,0 +1,25 @@
+"""What a connection sends: nothing of a process that its client does not listen to any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pie.host.mailbox import Event
+from pie.server.outbox import SETTLING_S, Outbox
+from pie.server.transcript import Transcript
+
+
+async def test_a_process_that_was_left_waits_for_the_next_reader() -> None:
+    first, second = Outbox(), Outbox()
+    transcript = Transcript("00000000-0000-0000-0000-000000000000", captured=True)
+    first.attach(transcript)
+    first.detach(transcript)
+    transcript.hear(Event("message", "for whoever comes"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3 * SETTLING_S):
+            await first.next()
+    second.attach(transcript)
+    frame, sent = await second.next()
+    assert (b"for whoever comes" in frame, sent) == (True, transcript)
