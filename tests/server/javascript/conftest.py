@@ -98,3 +98,14 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Node:
     for name in ("@msgpack", "@noble", "ws"):
         (folder / "node_modules" / name).symlink_to(modules / name)
     return Node(program, folder)
+
+
+@pytest.fixture(scope="session")
+def bundle(javascript: Node) -> Path:
+    """The browser's half in one file, for a page, where it is called `pie`."""
+    entry, made = javascript.folder / "page.mjs", javascript.folder / "page.js"
+    entry.write_text("export * from 'pie-client';\n")
+    javascript.esbuild(
+        str(entry), "--bundle", "--platform=browser", "--format=iife", "--global-name=pie", f"--outfile={made}"
+    )
+    return made
