@@ -10,12 +10,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NoReturn
 
 import click
 
 from pie import __version__
 from pie.cli.grouping import Group
+from pie.cli.signals import Signals
 from pie.errors import PieError
 
 __all__ = ["COMMANDS", "SECTIONS", "main"]
@@ -59,6 +61,9 @@ SECTIONS = {
 
 COMMANDS = {name: row for section in SECTIONS.values() for name, row in section.items()}
 
+IN_ORDER = frozenset({"attach", "logs", "run", "serve"})
+"""Commands that take signals for themselves before there is anything to give back; until then one ends them at once."""
+
 
 class Commands(Group):
     """Commands by name, each in a module of its own that is imported when it is asked for."""
@@ -98,14 +103,21 @@ def pie(ctx: click.Context, *, debug: bool) -> None:
         click.echo(ctx.get_help())
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code."""
+def main(arguments: Sequence[str] | None = None, *, signals: Signals | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: the words after `pie`; None are those of the process.
+        signals: those of the process, if it is ours alone.
+    """
+    signals = signals or Signals()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in own
     code = 0
     try:
-        code = pie.main(arguments, prog_name="pie", standalone_mode=False) or 0
+        with nullcontext() if _name_of(own) in IN_ORDER else signals.raising():
+            code = pie.main(arguments, prog_name="pie", standalone_mode=False) or 0
     except click.UsageError as error:
         _complain("usage", error.format_message(), "")
         code = 1
@@ -118,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _complain(error.code, error.cause, error.remedy)
         code = 1
     except (click.Abort, KeyboardInterrupt):
-        code = 130
+        code = signals.code or 130
     except BrokenPipeError:  # the reader of our output has left: nothing to tell it
         code = 1
     except OSError as error:  # a full disk, a folder of somebody else
@@ -127,6 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _complain("io-error", _what_failed(error), "Look at the rights and the free space of what is named.")
         code = 1
     _leave(code)
+
+
+def _name_of(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
 
 
 def _complain(code: str, cause: str, remedy: str) -> None:
