@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-FLAGS = {"server.host": "host", "server.port": "port", "model.path": "model"}
+FLAGS = {"server.host": "host", "server.port": "port", "tasks.port": "tasks_port", "model.path": "model"}
 """Options that win over a configuration key."""
 
 
 @click.command("serve", short_help="Serve clients until it is stopped.")
 @click.option("--host", help="The address to listen at (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port (8080); 0 takes a free one.")
+@click.option("--tasks-port", type=click.IntRange(0, 65535), help="A second port, for tasks alone; 0 takes a free one.")
 @click.option(
     "--model", metavar="DIR|NAME", shell_complete=models, help="A model directory, or a name of `pie model list`."
 )
@@ -54,6 +55,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
     from pie.configuration.routes import check_routes, read_route
     from pie.server.logs import set_up_logging
     from pie.server.settings import ServerSettings
+    from pie.server.tasks.settings import DAY_S, TaskSettings
 
     flags = {key: options[option] for key, option in FLAGS.items()}
     configuration = load_configuration(os.environ, flags | {"server.auth": False if no_auth else None})
@@ -69,6 +71,13 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
         max_processes_per_user=configuration["server.max_processes_per_user"],
         vllm_metrics=configuration["server.vllm_metrics"],
         routes=check_routes((*configuration.routes, *map(read_route, routes))),
+        tasks=TaskSettings(
+            port=configuration["tasks.port"],
+            max_running=configuration["tasks.max_running"],
+            max_waiting=configuration["tasks.max_waiting"],
+            max_kept=configuration["tasks.max_kept"],
+            kept_s=configuration["tasks.kept_days"] * DAY_S,
+        ),
         grace_s=configuration["server.grace_s"],
     )
     set_up_logging(form=configuration["server.log_format"], level=configuration["server.log_level"])
@@ -101,16 +110,23 @@ async def _ready(
     """A server that answers, after it has said so."""
     progress("Loading the runtime")
     from pie.runtime import Runtime
+    from pie.server.listening import authority_of, listen_at
     from pie.server.server import listen, serve
 
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(listen(chosen))  # before the model is loaded: a busy port is told at once
+        tasks_port = chosen.tasks.port
+        second = None if tasks_port is None else stack.enter_context(listen_at(chosen.host, tasks_port))
         with interrupt.raising():
             progress("Loading the model")
             runtime = await stack.enter_async_context(Runtime(settings))
         await runtime.programs.runner(progress)
-        server = await stack.enter_async_context(serve(runtime, chosen, listening, home=settings.home))
+        server = await stack.enter_async_context(
+            serve(runtime, chosen, listening, home=settings.home, tasks_listening=second)
+        )
         progress.finish()
         token = f" (token in {server.token_file})" if server.token_file is not None else ""
         print(f"Serving {', '.join(runtime.models)} at {server.url}{token}", flush=True)
+        if second is not None:
+            print(f"Tasks at http://{authority_of(chosen.host)}:{second.getsockname()[1]}", flush=True)
         yield server

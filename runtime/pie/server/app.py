@@ -16,14 +16,16 @@ from pie.server.metrics import CONTENT_TYPE, Metrics
 from pie.server.routing import program_routes
 from pie.server.service import Service
 from pie.server.surfaces.routes import surface_routes
+from pie.server.tasks.routes import task_routes
+from pie.server.tasks.tasks import Tasks
 
 __all__ = ["make_app"]
 
 TRY_AGAIN_LATER = 1013
 
 
-def make_app(service: Service) -> ASGIApp:
-    """The application over a service."""
+def make_app(service: Service, tasks: Tasks) -> ASGIApp:
+    """The application over a service and its tasks."""
 
     async def serve_client(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -58,5 +60,6 @@ def make_app(service: Service) -> ASGIApp:
         Route("/metrics", metrics),
         *program_routes(service),
         *surface_routes(service),
+        *task_routes(tasks),
     ]
     return Guard(Starlette(routes=routes), service.settings)

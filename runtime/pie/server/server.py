@@ -21,6 +21,8 @@ from pie.server.processes import ProcessTable
 from pie.server.programs import InstalledPrograms
 from pie.server.service import Service
 from pie.server.settings import ServerSettings
+from pie.server.tasks.routes import make_tasks_app
+from pie.server.tasks.tasks import Tasks
 from pie.server.users import Users, UsersFile
 
 __all__ = ["Server", "listen", "serve"]
@@ -50,15 +52,17 @@ class Server:
 
     Attributes:
         service: its parts.
+        tasks: chats that are kept.
         url: where clients connect.
         token_file: holds the internal token; None if nobody needs one.
     """
 
-    def __init__(self, service: Service, url: str, token_file: Path | None) -> None:
+    def __init__(self, service: Service, tasks: Tasks, url: str, token_file: Path | None) -> None:
         """Made by `serve`."""
         self.url = url
         self.token_file = token_file
         self.service = service
+        self.tasks = tasks
 
     async def drain(self) -> None:
         """Take nothing new, and wait until all processes have ended; after the grace period they are ended."""
@@ -74,6 +78,7 @@ class Server:
             ProcessError("shutting-down", "the server stopped", remedy="Launch it again when the server is back.")
         )
         await service.processes.idle()
+        await self.tasks.settle()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_S):
                 await service.processes.all_heard()
@@ -81,7 +86,12 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    runtime: Runtime, settings: ServerSettings, listening: socket.socket, *, home: Path
+    runtime: Runtime,
+    settings: ServerSettings,
+    listening: socket.socket,
+    *,
+    home: Path,
+    tasks_listening: socket.socket | None = None,
 ) -> AsyncIterator[Server]:
     """Answer at a socket until the block is left; then connections are closed.
 
@@ -89,7 +99,8 @@ async def serve(
         runtime: runs the processes.
         settings: what the operator chose.
         listening: see `listen`.
-        home: where programs, users and the token lie.
+        home: where programs, users, tasks and the token lie.
+        tasks_listening: a second socket, where tasks alone are answered.
 
     Raises:
         UsageError: the file of users cannot be used.
@@ -100,13 +111,18 @@ async def serve(
     processes = ProcessTable(runtime)
     daemons = Daemons(processes, settings)
     service = Service(runtime, programs, processes, daemons, doorkeeper, settings)
+    tasks = Tasks(service, settings.tasks, home)
     port = listening.getsockname()[1]
     with _token_file(home / f"server-{port}.token", token) if settings.authentication else nullcontext() as token_file:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(daemons.close)
             stack.push_async_callback(service.close)
-            await stack.enter_async_context(answering(make_app(service), listening))
-            yield Server(service, f"ws://{authority_of(settings.host)}:{port}", token_file)
+            await stack.enter_async_context(answering(make_app(service, tasks), listening))
+            if tasks_listening is not None:
+                await stack.enter_async_context(answering(make_tasks_app(tasks), tasks_listening))
+            stack.push_async_callback(tasks.close)
+            await tasks.start()
+            yield Server(service, tasks, f"ws://{authority_of(settings.host)}:{port}", token_file)
 
 
 def _doorkeeper(settings: ServerSettings, home: Path, token: str) -> Doorkeeper:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pie.config import Route
+from pie.server.tasks.settings import TaskSettings
 
 __all__ = ["ServerSettings"]
 
@@ -31,6 +32,7 @@ class ServerSettings:
         max_processes_per_user: processes of one user at a time.
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
         routes: programs that answer HTTP requests at paths of the server's port.
+        tasks: bounds of tasks.
         grace_s: how long processes may go on after the first SIGTERM.
     """
 
@@ -48,4 +50,5 @@ class ServerSettings:
     max_processes_per_user: int = 2048
     vllm_metrics: bool = False
     routes: tuple[Route, ...] = ()
+    tasks: TaskSettings = field(default_factory=TaskSettings)
     grace_s: float = 30.0

@@ -32,6 +32,7 @@ BAD_REQUEST = frozenset(
 STATUS = {
     "token-needed": 401,
     "model-not-served": 404,
+    "task-not-found": 404,
     "method-not-allowed": 405,
     "body-too-slow": 408,
     "body-too-large": 413,
@@ -40,7 +41,10 @@ STATUS = {
     "out-of-pages": 503,
     "program-not-found": 503,
     "shutting-down": 503,
+    "tasks-in-use": 503,
+    "tasks-not-stored": 503,
     "too-many-processes": 503,
+    "too-many-tasks": 503,
 }
 """The status of other errors, by their code; 500 of any that is in neither table."""
 
@@ -54,6 +58,7 @@ WORDS = {
     "no-room": "RESOURCE_EXHAUSTED",
     "out-of-pages": "RESOURCE_EXHAUSTED",
     "too-many-processes": "RESOURCE_EXHAUSTED",
+    "too-many-tasks": "RESOURCE_EXHAUSTED",
 }
 """What clients of this form know a code as, where that is another word."""
 
