@@ -59,6 +59,31 @@ async def test_a_process_can_be_attached_to_again_after_it_has_ended() -> None:
     assert (await first.get(), await second.get()) == (("return", "1"), ("return", "2"))
 
 
+async def test_events_that_come_with_the_answer_are_those_of_whoever_attaches() -> None:
+    inboxes = Inboxes()
+    first = inboxes.open("p")  # of a process that nobody heard, so that it does not know of its end
+    with inboxes.opening("p") as second:
+        inboxes.put(event("p", "1", last=True))
+    assert await second.get() == ("return", "1")
+    assert first.is_over
+    with inboxes.opening("p") as third:
+        inboxes.put(event("p", "1", last=True))
+    assert await third.get() == ("return", "1")
+
+
+async def test_nothing_is_kept_of_an_attaching_that_failed_or_a_process_that_ended_early() -> None:
+    inboxes = Inboxes()
+    with pytest.raises(ConnectionLost), inboxes.opening("p"):
+        raise ConnectionLost("test", "test")
+    inboxes.put(event("q", "1", last=True))
+    inboxes.open("q")
+    held = inboxes.open("r")
+    with pytest.raises(ConnectionLost), inboxes.opening("r"):
+        raise ConnectionLost("test", "test")
+    assert inboxes.open("r") is held
+    assert inboxes.num_kept == 1
+
+
 async def test_a_file_is_one_event_however_many_chunks_it_came_in() -> None:
     inboxes, data = Inboxes(), bytes(2 * CHUNK_BYTES + 1)
     inbox = inboxes.open("p")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.server.running import Install, Upstream
+from websockets.asyncio.client import connect
 
 from pie.server.server import Server
-from pie_client import Client, Refused
+from pie_client.messages import AuthIdentify, LaunchProcess, Response, decode_server_message, encode
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,8 +41,14 @@ async def test_each_process_has_the_budget_of_its_input(server: Server, upstream
 
 async def test_a_negative_budget_is_refused(server: Server, install: Install) -> None:
     program = install("generates", GENERATES)
-    async with Client(server.url) as client:
-        await client.authenticate("me")
+    async with connect(server.url) as websocket:
+        await websocket.send(encode(AuthIdentify(corr_id=0, username="me")))
+        await websocket.recv()
         for budget in (-1, -(2**63)):
-            with pytest.raises(Refused, match=f"bad-token-budget: a token budget of {budget}"):
-                await client.launch_process(program, {"n": 1}, token_budget=budget)
+            launch = LaunchProcess(
+                corr_id=1, inferlet=program, input='{"n": 1}', capture_outputs=True, token_budget=budget
+            )
+            await websocket.send(encode(launch))
+            answer = decode_server_message(await websocket.recv(decode=False))
+            assert isinstance(answer, Response)
+            assert answer.result.startswith(f"bad-token-budget: a token budget of {budget}")

@@ -1,12 +1,12 @@
 /** One connection with a server: messages out, messages in, and each answer to the request that waits for it. */
 
-import { ConnectionLost, Refused, type ClientError } from './errors.js';
-import { BadMessage, decodeServerMessage, encodeClientMessage } from './frames.js';
+import { ConnectionLost, Refused, line, type ClientError } from './errors.js';
+import { BadMessage, MAX_FRAME_BYTES, decodeServerMessage, encodeClientMessage } from './frames.js';
 import { Inboxes } from './inbox.js';
 import type { ClientMessage, McpRequest, McpResponse, Response, ServerMessage } from './messages.js';
 import { Socket, type WebSocketClass } from './socket.js';
 
-const MAX_FRAME_BYTES = 4 << 20;
+const SERVER_ERROR = -32000;
 
 /** Makes a request with the number that its answer will have. */
 export type Request = (number: number) => ClientMessage;
@@ -125,9 +125,9 @@ export class Connection {
     if (this.#relay === undefined) {
       return; // the server asks only those that registered one
     }
-    const answer = await this.#relay(request);
+    const frame = frameOf(await this.#relay(request));
     if (this.#end === undefined) {
-      await this.#socket?.send(encodeClientMessage(answer));
+      await this.#socket?.send(frame);
     }
   }
 
@@ -140,6 +140,16 @@ export class Connection {
       waiting.reject(error);
     }
     this.inboxes.end(error);
+  }
+}
+
+/** The frame of an answer, or that it is too long for a message: whoever asked must learn it. */
+function frameOf(answer: McpResponse): Uint8Array<ArrayBuffer> {
+  try {
+    return encodeClientMessage(answer);
+  } catch (error) {
+    const result = JSON.stringify({ code: SERVER_ERROR, message: line(error) });
+    return encodeClientMessage({ ...answer, ok: false, result });
   }
 }
 

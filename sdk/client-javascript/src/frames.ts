@@ -6,6 +6,9 @@ import { ClientError, line } from './errors.js';
 import { CLIENT_MESSAGES, SERVER_MESSAGES, type Fields, type Kind } from './messages.js';
 import type { ClientMessage, ServerMessage } from './messages.js';
 
+/** What the server takes, and sends; a longer frame ends the session. */
+export const MAX_FRAME_BYTES = 4 << 20;
+
 /** A frame that is no message. */
 export class BadMessage extends Error {}
 
@@ -13,13 +16,19 @@ export class BadMessage extends Error {}
  * The frame of a message.
  *
  * Throws `bad-argument` if a field holds what the server could not read: it would ignore the message, and never answer.
+ * So it does if all are too long together.
  */
 export function encodeClientMessage(message: ClientMessage): Uint8Array<ArrayBuffer> {
   const wrong = firstWrong(message, CLIENT_MESSAGES[message.type] ?? {});
   if (wrong !== undefined) {
     throw new ClientError('bad-argument', `${wrong} of ${message.type} is not what it must be`);
   }
-  return encode(message, { ignoreUndefined: true });
+  const frame = encode(message, { ignoreUndefined: true });
+  if (frame.length > MAX_FRAME_BYTES) {
+    const cause = `${message.type} would be a message of ${frame.length} bytes, more than ${MAX_FRAME_BYTES}`;
+    throw new ClientError('bad-argument', cause);
+  }
+  return frame;
 }
 
 /** The message in a frame that a server sent. Throws `BadMessage`. */

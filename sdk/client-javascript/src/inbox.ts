@@ -125,6 +125,25 @@ export class Inboxes {
     return inbox;
   }
 
+  /**
+   * The inbox of a process while it is asked for its events, which may come at once with the answer.
+   *
+   * It is given up if that fails.
+   */
+  async opening(processId: string, ask: () => Promise<unknown>): Promise<Inbox> {
+    const known = this.#inboxes.get(processId);
+    const inbox = this.open(processId);
+    try {
+      await ask();
+      return inbox;
+    } catch (error) {
+      if (inbox !== known && this.#inboxes.get(processId) === inbox) {
+        this.#inboxes.delete(processId);
+      }
+      throw error;
+    }
+  }
+
   /** Take in what came of a process; of those that nobody has asked for, a few are kept. */
   put(message: ProcessEvent | File): void {
     const processId = message.process_id;

@@ -34,10 +34,10 @@ export class Process implements AsyncIterable<Event> {
   readonly #inbox: Inbox;
 
   /** Made by the client. */
-  constructor(connection: Connection, processId: string) {
+  constructor(connection: Connection, processId: string, inbox = connection.inboxes.open(processId)) {
     this.processId = processId;
     this.#connection = connection;
-    this.#inbox = connection.inboxes.open(processId);
+    this.#inbox = inbox;
   }
 
   /** The next event. Rejects with `ConnectionLost` if none is left and none will come. */

@@ -105,11 +105,15 @@ export class Session implements AsyncDisposable {
     await this.#ask(...parts);
   }
 
-  /** Start a program, `name@version` or the newest of a name, and listen to it; `input` is any JSON value. */
+  /**
+   * Start a program, `name@version` or the newest of a name, and listen to it; `input` is any JSON value.
+   *
+   * If `detached`, nobody listens at first; what it says is kept until somebody attaches.
+   */
   async launchProcess(
     program: string,
     input?: unknown,
-    { tokenBudget }: { readonly tokenBudget?: number } = {},
+    { tokenBudget, detached = false }: { readonly tokenBudget?: number; readonly detached?: boolean } = {},
   ): Promise<Process> {
     const text = written(input);
     const processId = await this.#ask((number) => ({
@@ -119,6 +123,7 @@ export class Session implements AsyncDisposable {
       input: text,
       capture_outputs: true,
       token_budget: tokenBudget ?? null,
+      detached,
     }));
     return this.#process(processId);
   }
@@ -163,10 +168,16 @@ export class Session implements AsyncDisposable {
     await this.#ask((number) => ({ type: 'terminate_process', corr_id: number, process_id: processId }));
   }
 
-  /** Listen to a process of ours that nobody listens to; what it has said meanwhile comes first. */
+  /**
+   * Listen to a process of ours that nobody else listens to; what it has said meanwhile comes first.
+   *
+   * If this session has another `Process` of it that has not ended, each event comes to one of them.
+   */
   async attachProcess(processId: string): Promise<Process> {
-    await this.#ask((number) => ({ type: 'attach_process', corr_id: number, process_id: processId }));
-    return this.#process(processId);
+    const inbox = await this.connection.inboxes.opening(processId, () =>
+      this.#ask((number) => ({ type: 'attach_process', corr_id: number, process_id: processId })),
+    );
+    return new Process(this.connection, processId, inbox);
   }
 
   /**

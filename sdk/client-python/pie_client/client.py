@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
+from pie_client.checking import bytes_of, json_of, text_of, texts_of
 from pie_client.chunks import content_hash, split
 from pie_client.connection import Connection, Request
 from pie_client.errors import ClientError, ConnectionLost
@@ -48,7 +49,10 @@ NO_PROOF = "Authenticated (Engine disabled authentication)"
 
 
 class Client:
-    """A session with a server; leaving it ends the session, while processes run on."""
+    """A session with a server; leaving it ends the session, while processes run on.
+
+    Any call raises `bad-argument` if it is given what the server could not read, and `Refused` if the server refuses.
+    """
 
     def __init__(self, url: str = DEFAULT_URL) -> None:
         """Prepare a session; entering it connects.
@@ -118,9 +122,9 @@ class Client:
             wasm: its component; if given, the installed one must be the same.
             manifest: its `Pie.toml`; likewise.
         """
-        name, _, version = program.partition("@")
-        wasm_hash = None if wasm is None else content_hash(_bytes_of(wasm))
-        manifest_hash = None if manifest is None else content_hash(_text_of(manifest).encode())
+        name, _, version = text_of("program", program).partition("@")
+        wasm_hash = None if wasm is None else content_hash(bytes_of("wasm", wasm))
+        manifest_hash = None if manifest is None else content_hash(text_of("manifest", manifest).encode())
         answer = await self._ask(
             lambda number: CheckProgram(
                 corr_id=number, name=name, version=version, wasm_hash=wasm_hash, manifest_hash=manifest_hash
@@ -136,7 +140,7 @@ class Client:
             manifest: its `Pie.toml`.
             replace: whether to put it in the place of one with the same name and version, which is kept otherwise.
         """
-        await self._ask(*_parts(_bytes_of(wasm), _text_of(manifest), replace=replace))
+        await self._ask(*_parts(bytes_of("wasm", wasm), text_of("manifest", manifest), replace=replace))
 
     async def launch_process(
         self, program: str, input: Any = None, *, token_budget: int | None = None, detached: bool = False
@@ -153,7 +157,7 @@ class Client:
             lambda number: LaunchProcess(
                 corr_id=number,
                 inferlet=program,
-                input=_json(input),
+                input=json_of(input),
                 capture_outputs=True,
                 token_budget=token_budget,
                 detached=detached,
@@ -171,7 +175,7 @@ class Client:
         """
         answer = await self._ask(
             lambda number: LaunchProcesses(
-                corr_id=number, inferlet=program, inputs=[*map(_json, inputs)], capture_outputs=capture
+                corr_id=number, inferlet=program, inputs=[*map(json_of, inputs)], capture_outputs=capture
             )
         )
         return [self._process(process_id) for process_id in msgspec.json.decode(answer, type=list[str])]
@@ -183,22 +187,27 @@ class Client:
             Refused: with the error of the first that failed.
         """
         answer = await self._ask(
-            lambda number: RunProcesses(corr_id=number, inferlet=program, inputs=[*map(_json, inputs)])
+            lambda number: RunProcesses(corr_id=number, inferlet=program, inputs=[*map(json_of, inputs)])
         )
         return [json.loads(text) for text in msgspec.json.decode(answer, type=list[str])]
 
     async def launch_daemon(self, program: str, port: int, input: Any = None) -> None:
         """Start a program that answers HTTP requests at a port of the server."""
-        await self._ask(lambda number: LaunchDaemon(corr_id=number, port=port, inferlet=program, input=_json(input)))
+        await self._ask(lambda number: LaunchDaemon(corr_id=number, port=port, inferlet=program, input=json_of(input)))
 
     async def terminate_process(self, process_id: str) -> None:
         """End a process or a daemon of ours, whether or not we listen to it."""
         await self._ask(lambda number: TerminateProcess(corr_id=number, process_id=process_id))
 
     async def attach_process(self, process_id: str) -> Process:
-        """Listen to a process of ours that nobody listens to; what it has said meanwhile comes first."""
-        await self._ask(lambda number: AttachProcess(corr_id=number, process_id=process_id))
-        return self._process(process_id)
+        """Listen to a process of ours that nobody else listens to; what it has said meanwhile comes first.
+
+        If this session has another `Process` of it that has not ended, each event comes to one of them.
+        """
+        text_of("process_id", process_id)
+        with self._connection.inboxes.opening(process_id) as inbox:
+            await self._ask(lambda number: AttachProcess(corr_id=number, process_id=process_id))
+        return Process(self._connection, process_id, inbox)
 
     def logs(self, process_id: str, *, follow: bool = False) -> AsyncIterator[LogEvent]:
         """What a process of ours has said, from the oldest that is kept; whoever listens to it loses nothing.
@@ -219,7 +228,7 @@ class Client:
 
     async def send_file(self, process_id: str, data: bytes) -> None:
         """Give a process of ours a file, whether or not we listen to it; raises as `send_text`."""
-        await self._ask(*_file_parts(process_id, data))
+        await self._ask(*_file_parts(process_id, bytes_of("data", data)))
 
     async def submit_workflow(self, steps: Mapping[str, Any]) -> str:
         """Start a graph of programs, {name: {"program": ..., "input": ...}}; its id, under which it can be attached to.
@@ -227,7 +236,7 @@ class Client:
         In an input, `${name.key}` is a result of another step. The workflow returns the results by name, sends a
         message when a step is done, and is terminated as a process is.
         """
-        return await self._ask(lambda number: SubmitWorkflow(corr_id=number, json=_json({"steps": dict(steps)})))
+        return await self._ask(lambda number: SubmitWorkflow(corr_id=number, json=json_of({"steps": dict(steps)})))
 
     async def list_processes(self, *, ended: bool = False) -> list[ProcessInfo]:
         """Our processes that have not ended; if `ended`, also those that have, the newest first, for ten minutes."""
@@ -248,8 +257,8 @@ class Client:
         Raises:
             ClientError: `mcp-failed` if it does not start or answer.
         """
-        await self._mcp.start(name, command)
-        program, *arguments = command
+        program, *arguments = texts_of("command", command)
+        await self._mcp.start(text_of("name", name), [program, *arguments])
         await self._ask(
             lambda number: RegisterMcpServer(
                 corr_id=number, name=name, transport="stdio", command=program, args=arguments
@@ -307,15 +316,3 @@ def _transfer_file(number: int, **fields: Any) -> TransferFile:
 
 def _add_program(number: int, **fields: Any) -> AddProgram:
     return AddProgram(corr_id=number, **fields)
-
-
-def _bytes_of(wasm: bytes | Path) -> bytes:
-    return wasm.read_bytes() if isinstance(wasm, Path) else wasm
-
-
-def _text_of(manifest: str | Path) -> str:
-    return manifest.read_text(encoding="utf-8") if isinstance(manifest, Path) else manifest
-
-
-def _json(value: Any) -> str:
-    return json.dumps({} if value is None else value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from pie_client.errors import ConnectionLost, Refused
+from pie_client.checking import MAX_FRAME_BYTES, frame_of
+from pie_client.errors import ClientError, ConnectionLost, Refused
 from pie_client.inbox import Inboxes
 from pie_client.messages import (
     BadMessage,
@@ -23,12 +25,11 @@ from pie_client.messages import (
     Response,
     ServerMessage,
     decode_server_message,
-    encode,
 )
 
 __all__ = ["Connection", "Request"]
 
-MAX_FRAME_BYTES = 4 << 20
+SERVER_ERROR = -32000
 Request = Callable[[int], ClientMessage]
 """Makes a request with the number that its answer will have."""
 log = logging.getLogger(__name__)
@@ -77,10 +78,12 @@ class Connection:
         """Send a message that is not answered.
 
         Raises:
+            ClientError: `bad-argument`.
             ConnectionLost: `connection-lost`.
         """
+        frame = frame_of(message)
         try:
-            await self._websocket.send(encode(message))
+            await self._websocket.send(frame)
         except ConnectionClosed as error:
             raise self._end or _lost(error) from None
 
@@ -88,6 +91,7 @@ class Connection:
         """Send a request, in one message or several with the same number, and return what it is answered.
 
         Raises:
+            ClientError: `bad-argument`.
             Refused: the server answers with an error.
             ConnectionLost: `connection-lost`.
         """
@@ -138,11 +142,12 @@ class Connection:
                 task.add_done_callback(self._relaying.discard)
 
     async def _answer(self, request: McpRequest) -> None:
-        if self._relay is not None:
-            try:
-                await self.send(await self._relay(request))
-            except ConnectionLost:
-                return  # whoever asked has left
+        if self._relay is None:
+            return  # the server asks only those that registered one
+        try:
+            await self.send(_that_fits(await self._relay(request)))
+        except ConnectionLost:
+            return  # whoever asked has left
 
     def _fail(self, error: ConnectionLost) -> None:
         self._end = error
@@ -150,6 +155,16 @@ class Connection:
             if not answer.done():
                 answer.set_exception(error)
         self.inboxes.end(error)
+
+
+def _that_fits(answer: McpResponse) -> McpResponse:
+    """An answer, or that it is too long for a message: whoever asked must learn it."""
+    try:
+        frame_of(answer)
+    except ClientError as error:
+        fields = json.dumps({"code": SERVER_ERROR, "message": str(error)})
+        return McpResponse(corr_id=answer.corr_id, ok=False, result=fields)
+    return answer
 
 
 def _lost(error: ConnectionClosed | None) -> ConnectionLost:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from pie_client.chunks import Assembly, BadTransfer, Chunk
@@ -79,17 +81,39 @@ class Inboxes:
         self._early: deque[str] = deque()
         self._end: ClientError | None = None
 
+    @property
+    def num_kept(self) -> int:
+        """Inboxes that wait for more, or for whoever knows their process."""
+        return len(self._inboxes)
+
     def open(self, process_id: str) -> Inbox:
         """The inbox of a process that the client knows; what came before it knew is in it."""
-        if process_id in self._early:
-            self._early.remove(process_id)
-            return self._inboxes[process_id]
         inbox = self._inboxes.get(process_id)
+        if inbox is not None and process_id in self._early:
+            self._early.remove(process_id)
+            if inbox.is_over:
+                del self._inboxes[process_id]  # its process holds it
+            return inbox
         if inbox is None or inbox.is_over:
             inbox = self._inboxes[process_id] = Inbox()
             if self._end is not None:
                 inbox.end(self._end)
         return inbox
+
+    @contextmanager
+    def opening(self, process_id: str) -> Iterator[Inbox]:
+        """The inbox of a process while it is asked for its events, which may come at once with the answer.
+
+        It is given up if that fails.
+        """
+        known = self._inboxes.get(process_id)
+        inbox = self.open(process_id)
+        try:
+            yield inbox
+        except BaseException:
+            if inbox is not known and self._inboxes.get(process_id) is inbox:
+                del self._inboxes[process_id]
+            raise
 
     def put(self, message: ProcessEvent | File) -> None:
         """Take in what came of a process; of those that nobody has asked for, a few are kept."""

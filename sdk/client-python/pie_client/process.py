@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pie_client.checking import bytes_of
 from pie_client.chunks import content_hash, split
 from pie_client.connection import Connection
 from pie_client.errors import ProcessFailed
@@ -107,6 +108,7 @@ class Process:
 
     async def send_file(self, data: bytes) -> None:
         """Give it a file, which `session.receive_file` of the program takes."""
+        data = bytes_of("data", data)
         file_hash = content_hash(data)
         for chunk in split(data):
             message = TransferFile(

@@ -146,6 +146,8 @@ async def test_what_the_server_could_not_read_is_refused_here(
         const answers = [
           await told(client.launchProcess(given.id, {}, { tokenBudget: 1.5 })),
           await told(client.launchProcess(given.id, {}, { tokenBudget: -1 })),
+          await told(client.launchProcess('x'.repeat(4 << 20))),
+          await told(client.launchProcess(given.id, {}, { detached: 1 })),
           await told(client.launchDaemon(given.id, 2 ** 32)),
           await told(client.checkProgram('half \\ud800@1.0.0')),
           await told(client.launchProcess(given.id, loop)),
@@ -159,6 +161,27 @@ async def test_what_the_server_could_not_read_is_refused_here(
     answers = await javascript.run(server.url, body, id=install("talker", TALKER))
     assert [answer[:2] for answer in answers] == [["ClientError", "bad-argument"]] * len(answers)
     assert "token_budget of launch_process" in answers[0][2]
+
+
+async def test_a_process_is_launched_detached_or_unheard_and_attached_to_when_it_has_ended(
+    server: Server, javascript: Node, install: Install
+) -> None:
+    body = """
+        const client = await connected();
+        const detached = await client.launchProcess(given.id, { say: ['kept'], value: 1 }, { detached: true });
+        const [unheard] = await client.launchProcesses(given.id, [{ value: 7 }], { capture: false });
+        while ((await client.listProcesses()).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+        const events = [];
+        for await (const event of await client.attachProcess(detached.processId)) events.push(event.value);
+        const values = [];
+        for (let turn = 0; turn < 3; turn += 1) {
+          values.push(await (await client.attachProcess(unheard.processId)).result());
+        }
+        await client.close();
+        return [events, values];
+    """
+    given = {"id": install("talker", TALKER)}
+    assert await javascript.run(server.url, body, **given) == [["kept", "1"], [7, 7, 7]]
 
 
 async def test_texts_and_files_of_a_mebibyte_go_both_ways(server: Server, javascript: Node, install: Install) -> None:
