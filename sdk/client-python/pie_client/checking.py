@@ -60,7 +60,7 @@ def text_of(name: str, text: str | Path) -> str:
     return text
 
 
-def texts_of(name: str, texts: Sequence[str]) -> list[str]:
+def texts_of(name: str, texts: Any) -> list[str]:
     """At least one text; raises `bad-argument` of anything else."""
     if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts or not all(map(_is_text, texts)):
         raise ClientError("bad-argument", f"{name} must be a list of texts, and not empty")

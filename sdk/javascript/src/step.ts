@@ -44,15 +44,39 @@ export class GenStep {
     return handle;
   }
 
-  /** Run the step and move the generation on. If the pass fails, the step may be tried again. */
+  /**
+   * Run the step and move the generation on. If the pass fails, the step may be tried again.
+   *
+   * At the model's context length the generation ends, and the output is empty.
+   */
   async execute(): Promise<Output> {
-    const { context, plan, tally } = this.#generator;
-    const { drafts, masks } = this.#guess();
-    const numInputs = this.#pending.length + drafts.length;
-    if (numInputs === 0) {
-      this.#generator.end();
-      return new Output({ slots: [], specTokens: new Uint32Array(), specPositions: new Uint32Array() }, new Map());
+    const { pages } = this.#generator.context;
+    let { drafts, masks } = this.#guess();
+    while (this.#pending.length > 0) {
+      const { numWorking } = pages;
+      try {
+        return await this.#run(drafts, masks);
+      } catch (error) {
+        const isFull = error instanceof InferletError && error.code === 'prompt-too-long';
+        if (!isFull || (drafts.length === 0 && !this.#onlyGoesOn)) throw error;
+      }
+      // The context is full: with the guesses, or with what was drawn last. Nothing was computed.
+      if (pages.numWorking > numWorking) pages.release(pages.numWorking - numWorking);
+      if (drafts.length === 0) break;
+      drafts = masks = [];
     }
+    this.#generator.end();
+    return new Output({ slots: [], specTokens: new Uint32Array(), specPositions: new Uint32Array() }, new Map());
+  }
+
+  /** Whether the input is the last token drawn and nothing else. */
+  get #onlyGoesOn(): boolean {
+    return this.#pending.length === 1 && this.#generator.tally.numGenerated > 0;
+  }
+
+  async #run(drafts: Draft[], masks: Brle[]): Promise<Output> {
+    const { context, plan, tally } = this.#generator;
+    const numInputs = this.#pending.length + drafts.length;
     const readouts = new Readouts();
     const sampled = this.#attach(readouts);
     context.pages.reserve(numInputs);

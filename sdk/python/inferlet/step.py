@@ -43,15 +43,37 @@ class GenStep:
     async def execute(self) -> Output:
         """Run the step and move the generation on.
 
+        At the model's context length the generation ends, and the output is empty.
+
         Raises:
             Error: the pass failed; the generation may be tried again.
         """
-        generator, context = self._generator, self._generator.context
+        generator, pages = self._generator, self._generator.context.pages
         drafts, masks = self._drafts()
+        while self._pending:
+            num_working = pages.num_working
+            try:
+                return await self._run(drafts, masks)
+            except Error as error:
+                if error.code != "prompt-too-long" or not (drafts or self._only_goes_on):
+                    raise
+            # The context is full: with the guesses, or with what was drawn last. Nothing was computed.
+            if pages.num_working > num_working:
+                pages.release(pages.num_working - num_working)
+            if not drafts:
+                break
+            drafts, masks = [], []
+        generator.tally.done = True
+        return Output(inference.Output([], [], []))
+
+    @property
+    def _only_goes_on(self) -> bool:
+        """Whether the input is the last token drawn and nothing else."""
+        return len(self._pending) == 1 and self._generator.tally.num_generated > 0
+
+    async def _run(self, drafts: list[tuple[int, int]], masks: list[list[int]]) -> Output:
+        generator, context = self._generator, self._generator.context
         num_inputs = len(self._pending) + len(drafts)
-        if not num_inputs:
-            generator.tally.done = True
-            return Output(inference.Output([], [], []))
         readouts = Readouts()
         sampled = self._attach(readouts)
         context.pages.reserve(num_inputs)
