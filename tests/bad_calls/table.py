@@ -65,6 +65,8 @@ _BOTH = {
     "pass whose context is destroyed meanwhile": "context-destroyed",
     "adapter that is dropped": "released",
     "adapter that is destroyed": "adapter-not-found",
+    "adapter without a name": "bad-adapter-name",
+    "fork of an adapter without a name": "bad-adapter-name",
     "adapter whose name is taken": "adapter-exists",
     "adapter file that is not there": "adapter-not-found",
     "adapter without weights to save": "adapter-unusable",

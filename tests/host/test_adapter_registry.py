@@ -57,6 +57,18 @@ async def begun(registry: AdapterRegistry, name: str, *, seed: int = 1) -> Named
     return adapter
 
 
+@pytest.mark.parametrize("name", ["", "x" * 129, "two\nlines"])
+async def test_a_name_that_nobody_could_list_is_refused(registry: AdapterRegistry, name: str) -> None:
+    with pytest.raises(AdapterError) as refused:
+        await registry.create("user", name)
+    assert refused.value.code == "bad-adapter-name"
+    taken = await registry.create("user", "x" * 128)
+    with pytest.raises(AdapterError) as refused:
+        await registry.fork(taken, name)
+    assert refused.value.code == "bad-adapter-name"
+    registry.close(taken)
+
+
 async def test_names_belong_to_their_user(registry: AdapterRegistry) -> None:
     mine = await begun(registry, "a")
     assert await registry.open("other", "a") is None

@@ -19,6 +19,7 @@ from pie.scheduler.weights import AdapterWeights
 
 __all__ = ["AdapterRegistry", "NamedAdapter"]
 
+_MAX_NAME = 128
 T = TypeVar("T")
 _Key = tuple[str, str]
 
@@ -60,8 +61,9 @@ class AdapterRegistry:
         """Take a name for an adapter without weights; the caller holds it until `close`.
 
         Raises:
-            AdapterError: `adapter-exists`, `too-many-adapters`, `adapter-not-saved`.
+            AdapterError: `bad-adapter-name`, `adapter-exists`, `too-many-adapters`, `adapter-not-saved`.
         """
+        _check_name(name)
         return await self._held(self._create((user, name), b"", None))
 
     async def open(self, user: str, name: str) -> NamedAdapter | None:
@@ -76,8 +78,9 @@ class AdapterRegistry:
         """Take another name for the same weights, whatever becomes of this one; the caller holds it until `close`.
 
         Raises:
-            AdapterError: `adapter-not-found`, `adapter-exists`, `too-many-adapters`, `adapter-not-saved`.
+            AdapterError: `adapter-not-found`, and as `create`.
         """
+        _check_name(name)
         _check_open(adapter)
         return await self._held(self._fork(adapter, adapter.weights, name))
 
@@ -268,6 +271,15 @@ class AdapterRegistry:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+
+def _check_name(name: str) -> None:
+    if not (0 < len(name) <= _MAX_NAME and name.isprintable()):
+        raise AdapterError(
+            "bad-adapter-name",
+            f"{name[:_MAX_NAME]!r} is no name of an adapter",
+            remedy=f"Give it 1 to {_MAX_NAME} printable characters.",
+        )
 
 
 def _check_open(adapter: NamedAdapter) -> None:

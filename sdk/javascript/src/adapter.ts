@@ -19,7 +19,7 @@ export class Adapter implements Disposable {
     return this.#handle.wit;
   }
 
-  /** A new, empty adapter. */
+  /** A new, empty adapter. Throws `adapter-exists`; `bad-adapter-name` if it is empty, very long or not printable. */
   static create(model: Model, name: string): Adapter {
     return new Adapter(call(() => wit.Adapter.create(model.wit, name)));
   }
@@ -30,7 +30,7 @@ export class Adapter implements Disposable {
     return resource && new Adapter(resource);
   }
 
-  /** A copy under another name. */
+  /** A copy under another name; whatever uses the copy throws what is wrong with the name. */
   fork(newName: string): Adapter {
     return new Adapter(call(() => this.wit.fork(newName)));
   }

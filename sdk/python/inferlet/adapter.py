@@ -25,7 +25,7 @@ class Adapter:
         """A new, empty adapter.
 
         Raises:
-            Error: the name is taken.
+            Error: `adapter-exists`; `bad-adapter-name` if it is empty, very long or not printable.
         """
         return cls(call(wit_adapter.Adapter.create, model.wit, name))
 
@@ -36,7 +36,7 @@ class Adapter:
         return None if handle is None else cls(handle)
 
     def fork(self, new_name: str) -> Adapter:
-        """A copy under another name; if that is taken, whatever uses the copy raises `adapter-exists`."""
+        """A copy under another name; whatever uses the copy raises what is wrong with the name."""
         return Adapter(self.wit.fork(new_name))
 
     def save(self, path: str) -> None:

@@ -85,6 +85,11 @@ calls({
     adapter.destroy();
     await fresh().forward().input([60]).adapter(adapter).execute();
   },
+  'adapter without a name': () => Adapter.create(Model.default(), ''),
+  'fork of an adapter without a name': onAdapter((adapter) => {
+    using copy = adapter.fork('');
+    copy.save('/scratch/none');
+  }),
   'adapter whose name is taken': onAdapter(() => Adapter.create(Model.default(), 'bad-calls-misused')),
   'adapter file that is not there': onAdapter((adapter) => adapter.load('/scratch/none')),
   'adapter without weights to save': onAdapter((adapter) => adapter.save('/scratch/none')),

@@ -151,6 +151,21 @@ async def adapter_destroyed():
     await fresh().forward().input([60]).adapter(adapter).execute()
 
 
+@call("adapter without a name")
+def adapter_nameless():
+    Adapter.create(Model.default(), "")
+
+
+@call("fork of an adapter without a name")
+def adapter_fork_nameless():
+    with Adapter.create(Model.default(), "bad-calls-forked") as adapter:
+        try:
+            with adapter.fork("") as copy:
+                copy.save("/scratch/none")
+        finally:
+            adapter.destroy()
+
+
 @call("adapter whose name is taken")
 def adapter_taken():
     adapter = Adapter.create(Model.default(), "bad-calls-taken")
