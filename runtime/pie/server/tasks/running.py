@@ -62,8 +62,8 @@ async def _generate(service: Service, record: Record, live: Live) -> End:
     async with running(service, program, json.loads(record.given), owner=record.owner) as run:
         live.has_launched = True
         live.turned.set()
-        while piece := await run.text():
-            live.say(piece)
+        while (said := await run.more()) is not None:
+            live.say(said.text)
         answer = await run.answer(num_choices=1)
     return _completed(answer, live, loop.time() - began_s)
 
