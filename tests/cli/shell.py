@@ -18,6 +18,9 @@ from pie.cli.main import main
 
 __all__ = ["LONG_S", "Left", "Pie", "Shell", "is_mapped", "read_until", "wait_for", "write_program"]
 
+GONE_S = 2.0
+"""How long the system may take to clear away a process that has been killed."""
+
 LONG_S = 100
 
 
@@ -84,7 +87,12 @@ class Shell:
     def everything_is_gone(self, process: subprocess.Popen[bytes]) -> None:
         """Check that an ended command left neither processes nor temporary files."""
         assert not list(self.temporary.iterdir())
-        assert not [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) == process.pid]
+        deadline = time.monotonic() + GONE_S
+        while left := [
+            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) == process.pid
+        ]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.01)
 
 
 def _session(pid: int) -> int | None:
