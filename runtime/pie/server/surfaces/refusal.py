@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pie.errors import PieError, RequestError
 
-__all__ = ["Refusal", "headers_of", "status_of", "told"]
+__all__ = ["Refusal", "codes_of", "headers_of", "status_of", "told"]
 
 BAD_REQUEST = frozenset(
     {
@@ -28,6 +28,9 @@ BAD_REQUEST = frozenset(
     }
 )
 """Codes with which a program ends because of what it was asked."""
+
+OF_BODIES = frozenset({"bad-json", "bad-value", "unsupported-field"})
+"""Codes with which a surface refuses a body."""
 
 STATUS = {
     "token-needed": 401,
@@ -102,6 +105,12 @@ def told(error: PieError) -> dict[str, Any]:
     }
 
 
+def codes_of(status: int) -> list[str]:
+    """The codes that are told with a status, as clients read them; none for the status of all that is in no table."""
+    codes = [*BAD_REQUEST, *OF_BODIES] if status == 400 else [code for code, told in STATUS.items() if told == status]
+    return sorted({_known_as(code) for code in codes})
+
+
 def headers_of(error: PieError) -> dict[str, str]:
     """The headers that go with an error."""
     match status_of(error):
@@ -116,4 +125,8 @@ def headers_of(error: PieError) -> dict[str, str]:
 
 
 def _word(error: PieError) -> str:
-    return WORDS.get(error.code, error.code.replace("-", "_"))
+    return _known_as(error.code)
+
+
+def _known_as(word: str) -> str:
+    return WORDS.get(word, word.replace("-", "_"))

@@ -11,7 +11,9 @@ from pie.process.programs import LoadedProgram
 from pie.server.service import Service
 from pie.server.surfaces.chat import ChatExchange
 from pie.server.surfaces.completions import CompletionExchange
+from pie.server.surfaces.describing import description_routes
 from pie.server.surfaces.models import model_routes
+from pie.server.surfaces.openapi import described
 from pie.server.surfaces.surface import Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
@@ -22,7 +24,9 @@ PATHS = {"chat-completions": "/v1/chat/completions", "completions": "/v1/complet
 
 def surface_routes(service: Service) -> list[Route]:
     """The routes of all that is built in."""
-    return [Route(path, _ours(service, surface)) for surface, path in PATHS.items()] + model_routes(service)
+    surfaces = [Route(path, _ours(service, surface)) for surface, path in PATHS.items()]
+    descriptions = description_routes(described(PATHS, service.settings.routes))
+    return [*surfaces, *model_routes(service), *descriptions]
 
 
 def surface_route(service: Service, route: pie.config.Route) -> Route:

@@ -1,0 +1,170 @@
+"""`/openapi.json` and `/docs`: what they say is what the surfaces do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.server.surfaces.client import CHAT, COMPLETIONS, Reply, chat_body, post
+from tests.server.surfaces.schema_values import cheap, fitting, mutated
+
+from pie.config import Route
+from pie.runtime import Runtime
+from pie.server.server import Server, listen, serve
+from pie.server.settings import ServerSettings
+from pie.server.surfaces import replies
+from pie.server.surfaces.openapi import described
+from pie.server.surfaces.routes import PATHS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DOCUMENT = described(PATHS, [])
+COMPONENTS = DOCUMENT["components"]["schemas"]
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
+EXAMPLES = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture
+def model(server: Server) -> str:
+    return server.service.runtime.model.name
+
+
+def responses(path: str, method: str = "post") -> dict[str, Any]:
+    told: dict[str, Any] = DOCUMENT["paths"][path][method]["responses"]
+    return told
+
+
+def check(content: bytes, schema: dict[str, Any]) -> None:
+    """Raise unless JSON is of the type whose schema this is."""
+    msgspec.json.decode(content, type=getattr(replies, schema["$ref"].rsplit("/", 1)[1]))
+
+
+def check_reply(path: str, reply: Reply, method: str = "post") -> None:
+    """Raise unless the document tells of such a response."""
+    content = responses(path, method)[str(reply.status)]["content"]
+    kind = reply.headers["content-type"].split(";")[0]
+    schema = content[kind]["schema"]
+    if kind != "text/event-stream":
+        check(reply.content, schema)
+        return
+    *told, last = reply.content.removesuffix(b"\n\n").split(b"\n\n")
+    assert last == b"data: [DONE]"
+    for event in told:
+        check(event.removeprefix(b"data: "), schema)
+
+
+def requests(path: str) -> st.SearchStrategy[Any]:
+    """Bodies that fit the schema of a path."""
+    schema = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return fitting(schema, COMPONENTS)
+
+
+async def test_the_document_is_sent_and_each_of_its_references_leads_somewhere(server: Server) -> None:
+    reply = await post(server, "/openapi.json", b"", method="GET")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert reply.body == DOCUMENT
+    names = {word.rsplit("/", 1)[1] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components")}
+    assert names <= COMPONENTS.keys()
+
+
+@pytest.mark.parametrize("path", PATHS.values())
+@EXAMPLES
+@given(st.data())
+async def test_requests_that_fit_the_schema_get_documented_answers(
+    server: Server, path: str, data: st.DataObject
+) -> None:
+    body = cheap(data.draw(requests(path)), server.service.runtime.model.name)
+    reply = await post(server, path, json.dumps(body).encode())
+    assert reply.status < 500, reply.content
+    check_reply(path, reply)
+
+
+@pytest.mark.parametrize("path", PATHS.values())
+@EXAMPLES
+@given(st.data())
+async def test_requests_that_almost_fit_get_documented_answers(server: Server, path: str, data: st.DataObject) -> None:
+    model = server.service.runtime.model.name if data.draw(st.booleans()) else None
+    body = cheap(data.draw(requests(path).flatmap(mutated)), model)
+    reply = await post(server, path, json.dumps(body).encode())
+    assert reply.status < 500, reply.content
+    check_reply(path, reply)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"n": 2},
+        {"stream": True, "stream_options": {"include_usage": True}},
+        {"tools": [TOOL], "tool_choice": "required"},
+        {"tools": [TOOL], "tool_choice": "required", "stream": True},
+    ],
+)
+async def test_answers_of_each_shape_fit(server: Server, model: str, fields: dict[str, Any]) -> None:
+    reply = await post(server, CHAT, chat_body(model, **fields))
+    assert reply.status == 200
+    check_reply(CHAT, reply)
+    if "tools" not in fields:
+        reply = await post(server, COMPLETIONS, {"model": model, "prompt": "Oslo", **fields})
+        assert reply.status == 200
+        check_reply(COMPLETIONS, reply)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_log_probabilities_fit(server: Server, model: str, stream: bool) -> None:
+    for path, fields in (
+        (CHAT, {**chat_body(model, max_tokens=3), "logprobs": True, "top_logprobs": 2}),
+        (COMPLETIONS, {"model": model, "prompt": "Oslo", "max_tokens": 3, "logprobs": 2}),
+    ):
+        reply = await post(server, path, {**fields, "stream": stream})
+        assert reply.status == 200
+        assert b'"top_logprobs":[{' in reply.content
+        check_reply(path, reply)
+
+
+async def test_models_answer_as_described(server: Server, model: str) -> None:
+    check_reply("/v1/models", await post(server, "/v1/models", b"", method="GET"), "get")
+    for name in (model, "nobody"):
+        check_reply("/v1/models/{model}", await post(server, f"/v1/models/{name}", b"", method="GET"), "get")
+
+
+async def test_it_is_open_where_tokens_are_needed_and_has_the_routes_of_the_operator(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    routes = (
+        Route("/poems/chat", "poems", "chat-completions"),
+        Route("/v1/models", "own-models"),
+        Route("/v1/completions", "texts", "completions"),
+    )
+    with listen(ServerSettings(port=0, routes=routes, grace_s=0)) as listening:
+        async with serve(runtime, ServerSettings(routes=routes, grace_s=0), listening, home=tmp_path) as closed:
+            reply = await post(closed, "/openapi.json", b"", method="GET")
+            page = await post(closed, "/docs", b"", method="GET")
+            refused = await post(closed, "/poems/chat", b"{}")
+            changed = await post(closed, "/docs", b"")
+    assert (reply.status, page.status, refused.status, changed.status) == (200, 200, 401, 405)
+    assert list(reply.body["paths"]) == ["/v1/chat/completions", "/poems/chat", "/v1/completions"]
+    assert reply.body["paths"]["/v1/completions"]["post"]["summary"].endswith("texts")
+
+
+async def test_the_page_shows_every_path_and_type_and_needs_no_other_site(server: Server) -> None:
+    page = await post(server, "/docs", b"", method="GET")
+    text = page.content.decode()
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'self'; style-src 'sha256-")
+    assert all(f" {path}</code>" in text for path in DOCUMENT["paths"])
+    assert all(f'<h3 id="{name}">' in text for name in COMPONENTS)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "<script" not in text
