@@ -27,8 +27,9 @@ DOCUMENT = described(PATHS, [])
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
+PATHS_WITHOUT_MODELS = set(PATHS.values())
 EXAMPLES = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -154,7 +155,7 @@ async def test_it_is_open_where_tokens_are_needed_and_has_the_routes_of_the_oper
             refused = await post(closed, "/poems/chat", b"{}")
             changed = await post(closed, "/docs", b"")
     assert (reply.status, page.status, refused.status, changed.status) == (200, 200, 401, 405)
-    assert list(reply.body["paths"]) == ["/v1/chat/completions", "/poems/chat", "/v1/completions"]
+    assert reply.body["paths"].keys() == PATHS_WITHOUT_MODELS | {"/poems/chat"}
     assert reply.body["paths"]["/v1/completions"]["post"]["summary"].endswith("texts")
 
 

@@ -11,7 +11,7 @@ from pie.host.served_model import ServedModel
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
-from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, ToolCall
+from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, ToolCall, read_answer
 
 __all__ = ["ChatExchange"]
 
@@ -27,8 +27,8 @@ class ChatExchange:
         """
         request = read(body, ChatRequest)
         self.given = request.normal(models)
-        self.is_stream = request.stream is True
-        self.num_choices = request.num_choices
+        self.words = self if request.stream else None
+        self._num_choices = request.num_choices
         self._includes_usage = request.includes_usage
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": request.model}
         self._has_begun = False
@@ -36,8 +36,9 @@ class ChatExchange:
         self._logprobs = TextLogprobs(self._model, with_reasoning=False)
         self._num_said = 0
 
-    def whole(self, answer: Answer) -> dict[str, Any]:
+    def whole(self, value_json: str) -> dict[str, Any]:
         """A chat completion."""
+        answer = read_answer(value_json, num_choices=self._num_choices)
         choices = [
             {
                 "index": index,

@@ -13,7 +13,7 @@ from pie.host.served_model import ServedModel
 from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completion_form
 from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
-from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs
+from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, read_answer
 
 __all__ = ["CompletionExchange", "CompletionRequest"]
 
@@ -72,8 +72,8 @@ class CompletionExchange:
         """
         request = read(body, CompletionRequest)
         self.given = request.normal(models)
-        self.is_stream = request.stream is True
-        self.num_choices = request.num_all_choices
+        self.words = self if request.stream else None
+        self._num_choices = request.num_all_choices
         self._includes_usage = request.includes_usage
         self._head = {
             "id": f"cmpl-{uuid.uuid4().hex}",
@@ -86,8 +86,9 @@ class CompletionExchange:
         self._logprobs = TextLogprobs(self._model, with_reasoning=True)
         self._num_said = 0
 
-    def whole(self, answer: Answer) -> dict[str, Any]:
+    def whole(self, value_json: str) -> dict[str, Any]:
         """A text completion."""
+        answer = read_answer(value_json, num_choices=self._num_choices)
         choices = [
             _choice(index, choice.text, choice.finish_reason, self._logprobs_of(choice))
             for index, choice in enumerate(answer.choices)

@@ -13,10 +13,12 @@ import pie
 from pie.config import Route
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.completions import CompletionRequest
+from pie.server.surfaces.embeddings import EmbeddingRequest
 from pie.server.surfaces.refusal import codes_of
 from pie.server.surfaces.replies import (
     ChatCompletion,
     ChatCompletionChunk,
+    EmbeddingList,
     ErrorReply,
     ModelEntry,
     ModelList,
@@ -56,6 +58,7 @@ class Form:
 FORMS = {
     "chat-completions": Form("Answer a conversation", ChatRequest, ChatCompletion, ChatCompletionChunk),
     "completions": Form("Let texts go on", CompletionRequest, TextCompletion, TextCompletion),
+    "embeddings": Form("Tell what texts are about, as vectors", EmbeddingRequest, EmbeddingList, None),
 }
 """Each surface by its name."""
 

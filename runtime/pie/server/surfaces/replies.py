@@ -6,7 +6,15 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["ChatCompletion", "ChatCompletionChunk", "ErrorReply", "ModelEntry", "ModelList", "TextCompletion"]
+__all__ = [
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "EmbeddingList",
+    "ErrorReply",
+    "ModelEntry",
+    "ModelList",
+    "TextCompletion",
+]
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -168,6 +176,30 @@ class TextCompletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_fingerprint: None
     choices: list[TextChoice]
     usage: TokenUsage | None = None
+
+
+class InputUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens of all inputs."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input's: numbers, or base64 of f32 values, little-endian."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One embedding for each input."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: InputUsage
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,13 +12,18 @@ from pie.server.service import Service
 from pie.server.surfaces.chat import ChatExchange
 from pie.server.surfaces.completions import CompletionExchange
 from pie.server.surfaces.describing import description_routes
+from pie.server.surfaces.embeddings import EmbeddingExchange
 from pie.server.surfaces.models import model_routes
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.surface import Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
 
-PATHS = {"chat-completions": "/v1/chat/completions", "completions": "/v1/completions"}
+PATHS = {
+    "chat-completions": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+}
 """Each surface, which is also the name of the program that comes with the server, and its path."""
 
 
@@ -47,5 +52,6 @@ def _reader(service: Service, surface: str) -> Callable[[bytes], Exchange]:
     readers: dict[str, Callable[[bytes], Exchange]] = {
         "chat-completions": lambda body: ChatExchange(body, models),
         "completions": lambda body: CompletionExchange(body, models),
+        "embeddings": lambda body: EmbeddingExchange(body, models),
     }
     return readers[surface]

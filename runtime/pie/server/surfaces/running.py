@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
 from pie.server.service import Service
-from pie.server.surfaces.vocabulary import Answer, Given, read_answer
+from pie.server.surfaces.vocabulary import Given
 
 __all__ = ["Run", "Said", "running"]
 
@@ -78,16 +78,15 @@ class Run:
             if is_over:
                 return None
 
-    async def answer(self, *, num_choices: int) -> Answer:
-        """What it returns.
+    async def value(self) -> str:
+        """What it returns, as JSON.
 
         Raises:
-            ProcessError: `bad-answer`.
             PieError: why the process ended.
         """
         if self._outcome is None:
             raise RuntimeError("the process was not started")
-        return read_answer(await self._outcome, num_choices=num_choices)
+        return await self._outcome
 
     def _take(self) -> bytes:
         pieces = b"".join(self._waiting)

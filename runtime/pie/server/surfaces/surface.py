@@ -18,9 +18,9 @@ from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
 from pie.server.surfaces.running import Run, running
-from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, read_logprobs
+from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, read_answer, read_logprobs
 
-__all__ = ["Bounds", "Exchange", "Surface"]
+__all__ = ["Bounds", "Exchange", "Surface", "Words"]
 
 MAX_READING = 256
 """Bodies of one surface that are read at a time, since each is held in memory."""
@@ -36,22 +36,8 @@ class Bounds:
     body_s: float = 30.0
 
 
-class Exchange(Protocol):
-    """One request as its surface reads it, and the words of the answer.
-
-    Attributes:
-        given: the input of the program.
-        is_stream: whether the answer is sent as events.
-        num_choices: how many texts are asked for.
-    """
-
-    given: Given
-    is_stream: bool
-    num_choices: int
-
-    def whole(self, answer: Answer) -> dict[str, Any]:
-        """The answer in one piece."""
-        ...
+class Words(Protocol):
+    """The events of an answer that is streamed."""
 
     def hear(self, told: Sequence[TokenLogprobs]) -> None:
         """Take how likely the next tokens of the one choice were, of which pieces may come then."""
@@ -63,6 +49,29 @@ class Exchange(Protocol):
 
     def end(self, answer: Answer) -> Iterable[dict[str, Any]]:
         """The last events, after all text."""
+        ...
+
+
+class Exchange(Protocol):
+    """One request as its surface reads it, and the words of the answer.
+
+    Attributes:
+        given: the input of the program.
+    """
+
+    given: Given
+
+    @property
+    def words(self) -> Words | None:
+        """What makes events of the answer; None if it is sent in one piece."""
+        ...
+
+    def whole(self, value_json: str) -> dict[str, Any]:
+        """The answer in one piece, of what the program returned.
+
+        Raises:
+            ProcessError: `bad-answer`.
+        """
         ...
 
 
@@ -129,30 +138,30 @@ class Surface:
 
     async def _answer(self, exchange: Exchange, owner: str, sender: _Sender) -> None:
         program = await self._find()
-        given, hears = exchange.given, exchange.is_stream and "logprobs" in exchange.given
-        async with running(self._service, program, given, owner=owner, with_messages=hears) as run:
-            if exchange.is_stream:
-                await _stream(exchange, run, sender)
+        words, hears = exchange.words, exchange.words is not None and "logprobs" in exchange.given
+        async with running(self._service, program, exchange.given, owner=owner, with_messages=hears) as run:
+            if words is None:
+                await sender.whole(exchange.whole(await run.value()))
             else:
-                await sender.whole(exchange.whole(await run.answer(num_choices=exchange.num_choices)))
+                await _stream(words, run, sender)
 
 
-async def _stream(exchange: Exchange, run: Run, sender: _Sender) -> None:
+async def _stream(words: Words, run: Run, sender: _Sender) -> None:
     """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
     num_said = num_told = 0
     while (said := await run.more()) is not None:
         for logprobs in map(read_logprobs, said.messages):
             num_told += len(logprobs)
-            exchange.hear(logprobs)
+            words.hear(logprobs)
         num_said += len(said.text)
-        for event in exchange.piece(said.text) if said.text else ():
+        for event in words.piece(said.text) if said.text else ():
             await sender.event(event)
-    answer = await run.answer(num_choices=1)
-    exchange.hear(answer.choices[0].logprobs[num_told:])
+    answer = read_answer(await run.value(), num_choices=1)
+    words.hear(answer.choices[0].logprobs[num_told:])
     if rest := answer.choices[0].text[num_said:]:
-        for event in exchange.piece(rest):
+        for event in words.piece(rest):
             await sender.event(event)
-    for event in exchange.end(answer):
+    for event in words.end(answer):
         await sender.event(event)
     await sender.done()
 

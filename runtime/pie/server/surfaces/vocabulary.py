@@ -8,7 +8,7 @@ asked for `logprobs` too, it may send messages, `LogprobsMessage`, of the tokens
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -18,15 +18,19 @@ from pie.errors import ProcessError
 __all__ = [
     "Answer",
     "Choice",
+    "Embeddings",
     "Given",
     "LogprobsMessage",
     "TokenLogprobs",
     "ToolCall",
     "Usage",
+    "bad_answer",
     "read_answer",
+    "read_embeddings",
     "read_logprobs",
 ]
 
+T = TypeVar("T")
 TokenId = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
@@ -108,18 +112,39 @@ class Answer(msgspec.Struct, frozen=True):
     usage: Usage
 
 
+class Embeddings(msgspec.Struct, frozen=True):
+    """What a program returns that was asked for embeddings.
+
+    Attributes:
+        embeddings: of each input f32 values, little-endian, in base64.
+        prompt_tokens: of all inputs.
+    """
+
+    embeddings: list[str]
+    prompt_tokens: int
+
+
+def read_embeddings(value_json: str, *, num_inputs: int) -> Embeddings:
+    """The embeddings that a program returned.
+
+    Raises:
+        ProcessError: `bad-answer`.
+    """
+    returned = _read(value_json, Embeddings)
+    if len(returned.embeddings) != num_inputs:
+        raise bad_answer(f"{len(returned.embeddings)} embeddings where {num_inputs} were asked for")
+    return returned
+
+
 def read_answer(value_json: str, *, num_choices: int) -> Answer:
     """The answer that a program returned.
 
     Raises:
         ProcessError: `bad-answer`.
     """
-    try:
-        answer = msgspec.json.decode(value_json, type=Answer)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise _bad(str(error).replace("`", "")) from None
+    answer = _read(value_json, Answer)
     if len(answer.choices) != num_choices:
-        raise _bad(f"{len(answer.choices)} choices where {num_choices} were asked for")
+        raise bad_answer(f"{len(answer.choices)} choices where {num_choices} were asked for")
     return answer
 
 
@@ -129,17 +154,22 @@ def read_logprobs(message: str) -> list[TokenLogprobs]:
     Raises:
         ProcessError: `bad-answer`.
     """
+    return _read(message, LogprobsMessage).logprobs
+
+
+def _read(value_json: str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(message, type=LogprobsMessage).logprobs
+        return msgspec.json.decode(value_json, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise _bad(str(error).replace("`", "")) from None
+        raise bad_answer(str(error).replace("`", "")) from None
 
 
-def _bad(cause: str) -> ProcessError:
+def bad_answer(cause: str) -> ProcessError:
+    """What a program returned is not what it should be."""
     return ProcessError(
         "bad-answer",
         f"the program returned no answer: {cause}",
-        remedy="Let it return choices and usage, as docs/http.md tells.",
+        remedy="Let it return what docs/http.md tells.",
     )
 
 

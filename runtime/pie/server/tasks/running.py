@@ -10,7 +10,7 @@ from contextlib import suppress
 from pie.errors import PieError, ProcessError
 from pie.server.service import Service
 from pie.server.surfaces.running import running
-from pie.server.surfaces.vocabulary import Answer
+from pie.server.surfaces.vocabulary import Answer, read_answer
 from pie.server.tasks.live import Live
 from pie.server.tasks.record import End, Record, failed
 
@@ -64,7 +64,7 @@ async def _generate(service: Service, record: Record, live: Live) -> End:
         live.turned.set()
         while (said := await run.more()) is not None:
             live.say(said.text)
-        answer = await run.answer(num_choices=1)
+        answer = read_answer(await run.value(), num_choices=1)
     return _completed(answer, live, loop.time() - began_s)
 
 
