@@ -19,7 +19,7 @@ PROGRAM = re.compile(r"[a-z][a-z0-9-]*(@[0-9A-Za-z.+-]+)?")
 TAKEN = frozenset({"healthz", "readyz", "metrics"})
 """What the server itself answers at."""
 
-SURFACES = ("chat-completions", "completions", "embeddings")
+SURFACES = ("chat-completions", "responses", "completions", "embeddings")
 """What programs that have a `main` can be served as."""
 
 

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.server.surfaces.client import CHAT, COMPLETIONS, Reply, chat_body, post
+from tests.server.surfaces.client import CHAT, COMPLETIONS, RESPONSES, Reply, chat_body, post
 from tests.server.surfaces.schema_values import cheap, fitting, mutated
 
 from pie.config import Route
 from pie.runtime import Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
-from pie.server.surfaces import replies
+from pie.server.surfaces import replies, response_replies
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.routes import PATHS
 
@@ -28,6 +28,7 @@ COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
 PATHS_WITHOUT_MODELS = set(PATHS.values())
+LIMITS = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
 EXAMPLES = settings(
     max_examples=30,
     deadline=None,
@@ -48,7 +49,8 @@ def responses(path: str, method: str = "post") -> dict[str, Any]:
 
 def check(content: bytes, schema: dict[str, Any]) -> None:
     """Raise unless JSON is of the type whose schema this is."""
-    msgspec.json.decode(content, type=getattr(replies, schema["$ref"].rsplit("/", 1)[1]))
+    name = schema["$ref"].rsplit("/", 1)[1]
+    msgspec.json.decode(content, type=getattr(replies, name, None) or getattr(response_replies, name))
 
 
 def check_reply(path: str, reply: Reply, method: str = "post") -> None:
@@ -59,10 +61,11 @@ def check_reply(path: str, reply: Reply, method: str = "post") -> None:
     if kind != "text/event-stream":
         check(reply.content, schema)
         return
-    *told, last = reply.content.removesuffix(b"\n\n").split(b"\n\n")
-    assert last == b"data: [DONE]"
+    told = reply.content.removesuffix(b"\n\n").split(b"\n\n")
+    assert (told[-1] == b"data: [DONE]") is (path != RESPONSES)
     for event in told:
-        check(event.removeprefix(b"data: "), schema)
+        if event != b"data: [DONE]":
+            check(event.partition(b"data: ")[2], schema)
 
 
 def requests(path: str) -> st.SearchStrategy[Any]:
@@ -85,7 +88,7 @@ async def test_the_document_is_sent_and_each_of_its_references_leads_somewhere(s
 async def test_requests_that_fit_the_schema_get_documented_answers(
     server: Server, path: str, data: st.DataObject
 ) -> None:
-    body = cheap(data.draw(requests(path)), server.service.runtime.model.name)
+    body = cheap(data.draw(requests(path)), server.service.runtime.model.name, limit=LIMITS.get(path))
     reply = await post(server, path, json.dumps(body).encode())
     assert reply.status < 500, reply.content
     check_reply(path, reply)
@@ -96,7 +99,7 @@ async def test_requests_that_fit_the_schema_get_documented_answers(
 @given(st.data())
 async def test_requests_that_almost_fit_get_documented_answers(server: Server, path: str, data: st.DataObject) -> None:
     model = server.service.runtime.model.name if data.draw(st.booleans()) else None
-    body = cheap(data.draw(requests(path).flatmap(mutated)), model)
+    body = cheap(data.draw(requests(path).flatmap(mutated)), model, limit=LIMITS.get(path))
     reply = await post(server, path, json.dumps(body).encode())
     assert reply.status < 500, reply.content
     check_reply(path, reply)

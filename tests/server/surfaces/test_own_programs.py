@@ -57,6 +57,7 @@ async def own(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Server]:
         store.install(pack(tmp_path / name, text), manifest, replace=True)
     names = ("shouting", "broken", "telling", "absent")
     routes = tuple(Route(f"/{name}/chat", name, "chat-completions") for name in names)
+    routes = (*routes, Route("/broken/responses", "broken", "responses"))
     settings = ServerSettings(port=0, authentication=False, routes=routes, grace_s=0)
     with listen(settings) as listening:
         async with serve(runtime, settings, listening, home=tmp_path) as server:

@@ -7,17 +7,21 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pie.errors import PieError
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
+from pie.server.surfaces.refusal import told
 from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, ToolCall, read_answer
 
 __all__ = ["ChatExchange"]
 
 
 class ChatExchange:
-    """One request, and the words of its answer; see `Exchange`."""
+    """One request, and the words of its answer; see `Exchange` and `Words`."""
+
+    marks_end = True
 
     def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
         """Read a body.
@@ -76,6 +80,10 @@ class ChatExchange:
         yield self._chunk({}, finish_reason=choice.finish_reason)
         if self._includes_usage:
             yield {**self._chunk({}), "choices": [], "usage": answer.usage.told()}
+
+    def failed(self, error: PieError) -> dict[str, Any]:
+        """The error, in place of a chunk."""
+        return told(error)
 
     def _begin(self) -> Iterator[dict[str, Any]]:
         if not self._has_begun:

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from pie.errors import PieError
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completion_form
 from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
+from pie.server.surfaces.refusal import told
 from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, read_answer
 
 __all__ = ["CompletionExchange", "CompletionRequest"]
@@ -62,7 +64,9 @@ class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class CompletionExchange:
-    """One request, and the words of its answer; see `Exchange`."""
+    """One request, and the words of its answer; see `Exchange` and `Words`."""
+
+    marks_end = True
 
     def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
         """Read a body.
@@ -111,6 +115,10 @@ class CompletionExchange:
         yield self._chunk([_choice(0, "", answer.choices[0].finish_reason, late)])
         if self._includes_usage:
             yield {**self._head, "choices": [], "usage": answer.usage.told()}
+
+    def failed(self, error: PieError) -> dict[str, Any]:
+        """The error, in place of a chunk."""
+        return told(error)
 
     def _logprobs_of(self, choice: Choice) -> dict[str, Any] | None:
         logprobs = TextLogprobs(self._model, with_reasoning=True)

@@ -24,6 +24,8 @@ from pie.server.surfaces.replies import (
     ModelList,
     TextCompletion,
 )
+from pie.server.surfaces.response_replies import ResponseEvent, ResponseReply
+from pie.server.surfaces.responses_request import ResponsesRequest
 
 __all__ = ["described"]
 
@@ -57,6 +59,7 @@ class Form:
 
 FORMS = {
     "chat-completions": Form("Answer a conversation", ChatRequest, ChatCompletion, ChatCompletionChunk),
+    "responses": Form("Answer a conversation, item by item", ResponsesRequest, ResponseReply, ResponseEvent),
     "completions": Form("Let texts go on", CompletionRequest, TextCompletion, TextCompletion),
     "embeddings": Form("Tell what texts are about, as vectors", EmbeddingRequest, EmbeddingList, None),
 }

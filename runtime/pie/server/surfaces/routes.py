@@ -15,16 +15,21 @@ from pie.server.surfaces.describing import description_routes
 from pie.server.surfaces.embeddings import EmbeddingExchange
 from pie.server.surfaces.models import model_routes
 from pie.server.surfaces.openapi import described
+from pie.server.surfaces.responses import ResponsesExchange
 from pie.server.surfaces.surface import Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
 
 PATHS = {
     "chat-completions": "/v1/chat/completions",
+    "responses": "/v1/responses",
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
 }
-"""Each surface, which is also the name of the program that comes with the server, and its path."""
+"""Each surface and its path."""
+
+PROGRAMS = {"responses": "chat-completions"}
+"""The programs that come with the server for surfaces which have not one of their own name."""
 
 
 def surface_routes(service: Service) -> list[Route]:
@@ -44,13 +49,14 @@ def surface_route(service: Service, route: pie.config.Route) -> Route:
 
 
 def _ours(service: Service, surface: str) -> Surface:
-    return Surface(service, _reader(service, surface), lambda: service.programs.ours(surface))
+    return Surface(service, _reader(service, surface), lambda: service.programs.ours(PROGRAMS.get(surface, surface)))
 
 
 def _reader(service: Service, surface: str) -> Callable[[bytes], Exchange]:
     models = service.runtime.models
     readers: dict[str, Callable[[bytes], Exchange]] = {
         "chat-completions": lambda body: ChatExchange(body, models),
+        "responses": lambda body: ResponsesExchange(body, models),
         "completions": lambda body: CompletionExchange(body, models),
         "embeddings": lambda body: EmbeddingExchange(body, models),
     }

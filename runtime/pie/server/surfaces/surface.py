@@ -37,7 +37,13 @@ class Bounds:
 
 
 class Words(Protocol):
-    """The events of an answer that is streamed."""
+    """The events of an answer that is streamed; one with a `type` is named by it.
+
+    Attributes:
+        marks_end: whether `[DONE]` follows a whole answer.
+    """
+
+    marks_end: bool
 
     def hear(self, told: Sequence[TokenLogprobs]) -> None:
         """Take how likely the next tokens of the one choice were, of which pieces may come then."""
@@ -49,6 +55,10 @@ class Words(Protocol):
 
     def end(self, answer: Answer) -> Iterable[dict[str, Any]]:
         """The last events, after all text."""
+        ...
+
+    def failed(self, error: PieError) -> dict[str, Any]:
+        """The event of an error after events have been sent."""
         ...
 
 
@@ -143,7 +153,18 @@ class Surface:
             if words is None:
                 await sender.whole(exchange.whole(await run.value()))
             else:
-                await _stream(words, run, sender)
+                await _stream_or_fail(words, run, sender)
+
+
+async def _stream_or_fail(words: Words, run: Run, sender: _Sender) -> None:
+    try:
+        await _stream(words, run, sender)
+    except PieError as error:
+        if not sender.has_begun:
+            raise
+        log.info("an answer broke off", extra={"facts": {"code": error.code}})
+        await sender.event(words.failed(error))
+        await sender.end()
 
 
 async def _stream(words: Words, run: Run, sender: _Sender) -> None:
@@ -163,7 +184,9 @@ async def _stream(words: Words, run: Run, sender: _Sender) -> None:
             await sender.event(event)
     for event in words.end(answer):
         await sender.event(event)
-    await sender.done()
+    if words.marks_end:
+        await sender.done()
+    await sender.end()
 
 
 class _Sender:
@@ -177,11 +200,11 @@ class _Sender:
         await self._all(content, 200, [])
 
     async def event(self, content: dict[str, Any]) -> None:
-        await self._part(b"data: " + _encode(content) + b"\n\n")
+        name = f"event: {content['type']}\n".encode() if "type" in content else b""
+        await self._part(name + b"data: " + _encode(content) + b"\n\n")
 
     async def done(self) -> None:
         await self._part(b"data: [DONE]\n\n")
-        await self.end()
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,206 @@
+"""`POST /v1/responses`: the words of OpenAI's Responses API for what a program answers. Nothing is stored."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pie.errors import PieError
+from pie.host.served_model import ServedModel
+from pie.server.surfaces.reading import read
+from pie.server.surfaces.refusal import told
+from pie.server.surfaces.responses_request import ResponsesRequest
+from pie.server.surfaces.vocabulary import Answer, TokenLogprobs, ToolCall, Usage, read_answer
+
+__all__ = ["ResponsesExchange"]
+
+Item = dict[str, Any]
+
+
+class ResponsesExchange:
+    """One request, and the words of its answer; see `Exchange`."""
+
+    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+        """Read a body.
+
+        Raises:
+            Refusal: it is not well formed, or asks for what there is not.
+        """
+        request = read(body, ResponsesRequest)
+        self.given = request.as_chat().normal(models)
+        self._head = _head(request)
+        self.words = ResponseWords(self._head) if request.stream else None
+
+    def whole(self, value_json: str) -> dict[str, Any]:
+        """A response."""
+        answer = read_answer(value_json, num_choices=1)
+        choice = answer.choices[0]
+        items = [] if choice.tool_calls and not choice.text else [_message(_id("msg"), choice.text, _status(answer))]
+        return _response(self._head, answer, [*items, *map(_call, choice.tool_calls)])
+
+
+class ResponseWords:
+    """The events of one response that is streamed: each item is added, grows, and is done."""
+
+    marks_end = False
+
+    def __init__(self, head: dict[str, Any]) -> None:
+        """Nothing has been said yet of the response with these fields."""
+        self._head = head
+        self._message_id = _id("msg")
+        self._text = ""
+        self._num_events = 0
+        self._has_message = False
+
+    def hear(self, told: Sequence[TokenLogprobs]) -> None:
+        """Take nothing: a response is not asked for log probabilities."""
+
+    def piece(self, text: str) -> Iterator[dict[str, Any]]:
+        """More text of the message, which is opened by the first of it."""
+        yield from self._begin()
+        if not self._has_message:
+            yield from self._open_message()
+        self._text += text
+        yield self._of_part("response.output_text.delta", delta=text, logprobs=[])
+
+    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+        """The end of the message, the calls, and the whole response."""
+        yield from self._begin()
+        calls = answer.choices[0].tool_calls
+        items: list[Item] = []
+        if not calls and not self._has_message:
+            yield from self._open_message()
+        if self._has_message:
+            message = _message(self._message_id, self._text, _status(answer))
+            yield from self._close_message(message)
+            items.append(message)
+        for call in calls:
+            item = _call(call)
+            yield from self._call(item, len(items))
+            items.append(item)
+        response = _response(self._head, answer, items)
+        yield self._event(f"response.{response['status']}", response=response)
+
+    def failed(self, error: PieError) -> dict[str, Any]:
+        """That no more comes, and why."""
+        why = told(error)["error"]
+        fault = {"code": why["code"], "message": why["message"]}
+        return self._event("response.failed", response={**self._head, "status": "failed", "error": fault})
+
+    def _begin(self) -> Iterator[dict[str, Any]]:
+        if self._num_events == 0:
+            yield self._event("response.created", response=self._head)
+            yield self._event("response.in_progress", response=self._head)
+
+    def _open_message(self) -> Iterator[dict[str, Any]]:
+        self._has_message = True
+        item = {**_message(self._message_id, "", "in_progress"), "content": []}
+        yield self._event("response.output_item.added", output_index=0, item=item)
+        yield self._of_part("response.content_part.added", part=_part(""))
+
+    def _close_message(self, message: Item) -> Iterator[dict[str, Any]]:
+        yield self._of_part("response.output_text.done", text=self._text, logprobs=[])
+        yield self._of_part("response.content_part.done", part=_part(self._text))
+        yield self._event("response.output_item.done", output_index=0, item=message)
+
+    def _call(self, item: Item, index: int) -> Iterator[dict[str, Any]]:
+        place = {"item_id": item["id"], "output_index": index}
+        opened = {**item, "arguments": "", "status": "in_progress"}
+        yield self._event("response.output_item.added", output_index=index, item=opened)
+        yield self._event("response.function_call_arguments.delta", **place, delta=item["arguments"])
+        yield self._event(
+            "response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"]
+        )
+        yield self._event("response.output_item.done", output_index=index, item=item)
+
+    def _of_part(self, kind: str, **fields: Any) -> dict[str, Any]:
+        return self._event(kind, item_id=self._message_id, output_index=0, content_index=0, **fields)
+
+    def _event(self, kind: str, **fields: Any) -> dict[str, Any]:
+        self._num_events += 1
+        return {"type": kind, "sequence_number": self._num_events - 1, **fields}
+
+
+def _head(request: ResponsesRequest) -> dict[str, Any]:
+    """A response that has only begun."""
+    return {
+        "id": _id("resp"),
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "metadata": request.metadata or {},
+        "model": request.model,
+        "output": [],
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "store": False,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "text": {"format": _format(request)},
+        "tool_choice": "auto" if request.tool_choice is None else msgspec.to_builtins(request.tool_choice),
+        "tools": msgspec.to_builtins(request.tools or []),
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        "user": request.user,
+    }
+
+
+def _format(request: ResponsesRequest) -> dict[str, Any]:
+    form = request.text.format if request.text is not None else None
+    if form is None:
+        return {"type": "text"}
+    fields: dict[str, Any] = msgspec.to_builtins(form)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _response(head: dict[str, Any], answer: Answer, items: list[Item]) -> dict[str, Any]:
+    """A response that has ended."""
+    status = _status(answer)
+    why = {"reason": "max_output_tokens"} if status == "incomplete" else None
+    return {**head, "status": status, "incomplete_details": why, "output": items, "usage": _usage(answer.usage)}
+
+
+def _status(answer: Answer) -> str:
+    return "incomplete" if answer.choices[0].finish_reason == "length" else "completed"
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """What was thought is among the output, and not counted by itself."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def _message(item_id: str, text: str, status: str) -> Item:
+    return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": [_part(text)]}
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _call(call: ToolCall) -> Item:
+    return {
+        "type": "function_call",
+        "id": _id("fc"),
+        "call_id": _id("call"),
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": "completed",
+    }
+
+
+def _id(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex}"
