@@ -10,7 +10,7 @@ __all__ = ["anything", "cheap", "fitting", "mutated"]
 
 MAX_OPTIONAL = 3
 MAX_SIZE = 3
-COSTLY = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
+COSTLY = ("max_tokens", "max_new_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
 """Fields that make an answer long: the test is about words, not about work."""
 
 

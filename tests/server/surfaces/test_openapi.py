@@ -17,18 +17,26 @@ from pie.config import Route
 from pie.runtime import Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
-from pie.server.surfaces import replies, response_replies
+from pie.server.surfaces import generate_replies, replies, response_replies
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.routes import PATHS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+GENERATE = "/v1/generate/{model}"
 DOCUMENT = described(PATHS, [])
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
 PATHS_WITHOUT_MODELS = set(PATHS.values())
-LIMITS = {CHAT: "max_tokens", COMPLETIONS: "max_tokens", RESPONSES: "max_output_tokens"}
+LIMITS = {
+    CHAT: "max_tokens",
+    COMPLETIONS: "max_tokens",
+    GENERATE: "max_new_tokens",
+    RESPONSES: "max_output_tokens",
+}
+MODULES = (replies, response_replies, generate_replies)
+"""Where the types are whose schemas the document has."""
 EXAMPLES = settings(
     max_examples=30,
     deadline=None,
@@ -50,7 +58,8 @@ def responses(path: str, method: str = "post") -> dict[str, Any]:
 def check(content: bytes, schema: dict[str, Any]) -> None:
     """Raise unless JSON is of the type whose schema this is."""
     name = schema["$ref"].rsplit("/", 1)[1]
-    msgspec.json.decode(content, type=getattr(replies, name, None) or getattr(response_replies, name))
+    (kind,) = {getattr(module, name) for module in MODULES if hasattr(module, name)}
+    msgspec.json.decode(content, type=kind)
 
 
 def check_reply(path: str, reply: Reply, method: str = "post") -> None:
@@ -66,6 +75,12 @@ def check_reply(path: str, reply: Reply, method: str = "post") -> None:
     for event in told:
         if event != b"data: [DONE]":
             check(event.partition(b"data: ")[2], schema)
+
+
+async def ask(server: Server, path: str, body: Any, *, model: str | None) -> Reply:
+    """The answer to a body, with a model, if one is named, where the path has it or the body."""
+    asked = cheap(body, None if "{model}" in path else model, limit=LIMITS.get(path))
+    return await post(server, path.replace("{model}", model or "nobody"), json.dumps(asked).encode())
 
 
 def requests(path: str) -> st.SearchStrategy[Any]:
@@ -88,8 +103,7 @@ async def test_the_document_is_sent_and_each_of_its_references_leads_somewhere(s
 async def test_requests_that_fit_the_schema_get_documented_answers(
     server: Server, path: str, data: st.DataObject
 ) -> None:
-    body = cheap(data.draw(requests(path)), server.service.runtime.model.name, limit=LIMITS.get(path))
-    reply = await post(server, path, json.dumps(body).encode())
+    reply = await ask(server, path, data.draw(requests(path)), model=server.service.runtime.model.name)
     assert reply.status < 500, reply.content
     check_reply(path, reply)
 
@@ -99,8 +113,7 @@ async def test_requests_that_fit_the_schema_get_documented_answers(
 @given(st.data())
 async def test_requests_that_almost_fit_get_documented_answers(server: Server, path: str, data: st.DataObject) -> None:
     model = server.service.runtime.model.name if data.draw(st.booleans()) else None
-    body = cheap(data.draw(requests(path).flatmap(mutated)), model, limit=LIMITS.get(path))
-    reply = await post(server, path, json.dumps(body).encode())
+    reply = await ask(server, path, data.draw(requests(path).flatmap(mutated)), model=model)
     assert reply.status < 500, reply.content
     check_reply(path, reply)
 
@@ -123,6 +136,16 @@ async def test_answers_of_each_shape_fit(server: Server, model: str, fields: dic
         reply = await post(server, COMPLETIONS, {"model": model, "prompt": "Oslo", **fields})
         assert reply.status == 200
         check_reply(COMPLETIONS, reply)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_generation_fits(server: Server, model: str, stream: bool) -> None:
+    reply = await post(
+        server, f"/v1/generate/{model}", {"prompt": "Oslo", "max_new_tokens": 3, "temperature": 0, "stream": stream}
+    )
+    assert reply.status == 200
+    assert b'"tpot_ms":' in reply.content
+    check_reply(GENERATE, reply)
 
 
 @pytest.mark.parametrize("stream", [False, True])

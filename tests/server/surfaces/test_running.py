@@ -32,7 +32,7 @@ async def test_only_what_is_printed_is_text_and_characters_stay_whole() -> None:
     run.hear(Event("stdout", b"\xa9"))
     assert await taking == Said("é")
     run.hear(Event("stdout", b"\xff\xc3"))
-    run.ends_with(asyncio.ensure_future(asyncio.sleep(0, "null")))
+    run.belongs_to("id", asyncio.ensure_future(asyncio.sleep(0, "null")))
     assert await run.more() == Said("�")
     assert await run.more() == Said("�")
     assert await run.more() is None

@@ -13,7 +13,7 @@ from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, ToolCall, read_answer
+from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, Took, ToolCall, read_answer
 
 __all__ = ["ChatExchange"]
 
@@ -40,7 +40,7 @@ class ChatExchange:
         self._logprobs = TextLogprobs(self._model, with_reasoning=False)
         self._num_said = 0
 
-    def whole(self, value_json: str) -> dict[str, Any]:
+    def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """A chat completion."""
         answer = read_answer(value_json, num_choices=self._num_choices)
         choices = [
@@ -66,7 +66,7 @@ class ChatExchange:
         self._num_said += len(text)
         yield self._chunk({"content": text}, logprobs=self._new_logprobs())
 
-    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+    def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
         """Chunks of the calls, and the ones that tell why and with what it ended."""
         yield from self._begin()
         choice = answer.choices[0]
@@ -82,7 +82,7 @@ class ChatExchange:
             yield {**self._chunk({}), "choices": [], "usage": answer.usage.told()}
 
     def failed(self, error: PieError) -> dict[str, Any]:
-        """The error, in place of a chunk."""
+        """The event that tells that nothing more comes."""
         return told(error)
 
     def _begin(self) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completio
 from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, read_answer
+from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, Took, read_answer
 
 __all__ = ["CompletionExchange", "CompletionRequest"]
 
@@ -90,7 +90,7 @@ class CompletionExchange:
         self._logprobs = TextLogprobs(self._model, with_reasoning=True)
         self._num_said = 0
 
-    def whole(self, value_json: str) -> dict[str, Any]:
+    def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """A text completion."""
         answer = read_answer(value_json, num_choices=self._num_choices)
         choices = [
@@ -109,7 +109,7 @@ class CompletionExchange:
         self._num_said += len(text)
         yield self._chunk([_choice(0, text, None, self._form(self._logprobs.until(self._num_said)))])
 
-    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+    def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
         """The chunks that tell why and with what it ended."""
         late = self._form(self._logprobs.until(self._num_said))  # told after the text
         yield self._chunk([_choice(0, "", answer.choices[0].finish_reason, late)])
@@ -117,7 +117,7 @@ class CompletionExchange:
             yield {**self._head, "choices": [], "usage": answer.usage.told()}
 
     def failed(self, error: PieError) -> dict[str, Any]:
-        """The error, in place of a chunk."""
+        """The event that tells that nothing more comes."""
         return told(error)
 
     def _logprobs_of(self, choice: Choice) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.models import check_served
 from pie.server.surfaces.reading import Word, bad_value, read, unsupported
-from pie.server.surfaces.vocabulary import Given, bad_answer, read_embeddings
+from pie.server.surfaces.vocabulary import Given, Took, bad_answer, read_embeddings
 
 __all__ = ["EmbeddingExchange", "EmbeddingRequest"]
 
@@ -85,7 +85,7 @@ class EmbeddingExchange:
         self._model = request.model
         self._as_base64 = request.encoding_format == "base64"
 
-    def whole(self, value_json: str) -> dict[str, Any]:
+    def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """One embedding for each input, in their order."""
         returned = read_embeddings(value_json, num_inputs=self._num_inputs)
         data = [

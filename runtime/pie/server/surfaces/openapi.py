@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +15,8 @@ from pie.config import Route
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.completions import CompletionRequest
 from pie.server.surfaces.embeddings import EmbeddingRequest
+from pie.server.surfaces.generate import GenerateRequest
+from pie.server.surfaces.generate_replies import Generation, GenerationChunk
 from pie.server.surfaces.refusal import codes_of
 from pie.server.surfaces.replies import (
     ChatCompletion,
@@ -33,6 +36,7 @@ OF_POSTS = (400, 401, 404, 408, 413, 500, 503)
 OF_MODELS = (401,)
 OF_A_MODEL = (401, 404)
 TEMPLATE = "#/components/schemas/{name}"
+PLACE = re.compile(r"{(\w+)}")
 TOKEN = {"token": {"type": "http", "scheme": "bearer", "description": "A token of a user; not with --no-auth."}}
 FOREIGN = {
     "description": "A page of another site asks, or the server is not known by this name.",
@@ -61,6 +65,7 @@ FORMS = {
     "chat-completions": Form("Answer a conversation", ChatRequest, ChatCompletion, ChatCompletionChunk),
     "responses": Form("Answer a conversation, item by item", ResponsesRequest, ResponseReply, ResponseEvent),
     "completions": Form("Let texts go on", CompletionRequest, TextCompletion, TextCompletion),
+    "generate": Form("Let one text go on, and tell the times", GenerateRequest, Generation, GenerationChunk),
     "embeddings": Form("Tell what texts are about, as vectors", EmbeddingRequest, EmbeddingList, None),
 }
 """Each surface by its name."""
@@ -86,7 +91,7 @@ def described(paths: Mapping[str, str], routes: Iterable[Route]) -> dict[str, An
             "description": "Programs answer in the form of OpenAI's API. Fields that are not listed are refused.",
         },
         "security": [{"token": []}],
-        "paths": items,
+        "paths": {path: _with_parameters(path, item) for path, item in items.items()},
         "components": {"schemas": schemas.components, "securitySchemes": TOKEN},
     }
 
@@ -111,15 +116,10 @@ class _Schemas:
         return {"post": operation if program is None else {**operation, "summary": f"{form.summary}: {program}"}}
 
     def models(self) -> dict[str, Any]:
-        name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
         all_of_them = {"application/json": {"schema": self._told[ModelList]}}
         one = {"application/json": {"schema": self._told[ModelEntry]}}
         listed = {"summary": "What is served", "responses": self._responses(all_of_them, OF_MODELS)}
-        entry = {
-            "summary": "One served model",
-            "parameters": [name],
-            "responses": self._responses(one, OF_A_MODEL),
-        }
+        entry = {"summary": "One served model", "responses": self._responses(one, OF_A_MODEL)}
         return {"/v1/models": {"get": listed}, "/v1/models/{model}": {"get": entry}}
 
     def _responses(self, content: dict[str, Any], statuses: Iterable[int]) -> dict[str, Any]:
@@ -136,6 +136,13 @@ class _Schemas:
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             described["headers"] = {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}
         return described
+
+
+def _with_parameters(path: str, item: dict[str, Any]) -> dict[str, Any]:
+    """The item of a path, whose operations tell of what stands in braces there."""
+    names = PLACE.findall(path)
+    told = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return {method: {**operation, "parameters": told} if told else operation for method, operation in item.items()}
 
 
 def _is_taken(path: str, routes: Iterable[Route]) -> bool:

@@ -13,7 +13,7 @@ from pie.server.surfaces.models import check_served
 from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
 
-__all__ = ["Options", "StreamOptions"]
+__all__ = ["Options", "StopText", "StreamOptions"]
 
 MAX_CHOICES = 128
 MAX_BIASES = 1024

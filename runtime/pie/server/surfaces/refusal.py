@@ -62,6 +62,7 @@ WORDS = {
     "out-of-pages": "RESOURCE_EXHAUSTED",
     "too-many-processes": "RESOURCE_EXHAUSTED",
     "too-many-tasks": "RESOURCE_EXHAUSTED",
+    "terminated": "cancelled",
 }
 """What clients of this form know a code as, where that is another word."""
 

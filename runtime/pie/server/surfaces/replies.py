@@ -14,6 +14,7 @@ __all__ = [
     "ModelEntry",
     "ModelList",
     "TextCompletion",
+    "TokenUsage",
 ]
 
 FinishReason = Literal["stop", "length", "tool_calls"]

@@ -14,7 +14,7 @@ from pie.host.served_model import ServedModel
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
 from pie.server.surfaces.responses_request import ResponsesRequest
-from pie.server.surfaces.vocabulary import Answer, TokenLogprobs, ToolCall, Usage, read_answer
+from pie.server.surfaces.vocabulary import Answer, TokenLogprobs, Took, ToolCall, Usage, read_answer
 
 __all__ = ["ResponsesExchange"]
 
@@ -35,7 +35,7 @@ class ResponsesExchange:
         self._head = _head(request)
         self.words = ResponseWords(self._head) if request.stream else None
 
-    def whole(self, value_json: str) -> dict[str, Any]:
+    def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """A response."""
         answer = read_answer(value_json, num_choices=1)
         choice = answer.choices[0]
@@ -67,7 +67,7 @@ class ResponseWords:
         self._text += text
         yield self._of_part("response.output_text.delta", delta=text, logprobs=[])
 
-    def end(self, answer: Answer) -> Iterator[dict[str, Any]]:
+    def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
         """The end of the message, the calls, and the whole response."""
         yield from self._begin()
         calls = answer.choices[0].tool_calls

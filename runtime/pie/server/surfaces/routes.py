@@ -13,6 +13,8 @@ from pie.server.surfaces.chat import ChatExchange
 from pie.server.surfaces.completions import CompletionExchange
 from pie.server.surfaces.describing import description_routes
 from pie.server.surfaces.embeddings import EmbeddingExchange
+from pie.server.surfaces.generate import GenerateExchange
+from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.models import model_routes
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.responses import ResponsesExchange
@@ -20,23 +22,27 @@ from pie.server.surfaces.surface import Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
 
-PATHS = {
-    "chat-completions": "/v1/chat/completions",
-    "responses": "/v1/responses",
-    "completions": "/v1/completions",
-    "embeddings": "/v1/embeddings",
+BUILT_IN = {
+    "chat-completions": ("/v1/chat/completions", "chat-completions"),
+    "responses": ("/v1/responses", "chat-completions"),
+    "completions": ("/v1/completions", "completions"),
+    "embeddings": ("/v1/embeddings", "embeddings"),
+    "generate": ("/v1/generate/{model}", "completions"),
 }
-"""Each surface and its path."""
+"""The path of each surface, and the program that comes with the server and answers there."""
 
-PROGRAMS = {"responses": "chat-completions"}
-"""The programs that come with the server for surfaces which have not one of their own name."""
+PATHS = {surface: path for surface, (path, _program) in BUILT_IN.items()}
+"""The path of each surface, as it is described."""
 
 
 def surface_routes(service: Service) -> list[Route]:
     """The routes of all that is built in."""
-    surfaces = [Route(path, _ours(service, surface)) for surface, path in PATHS.items()]
+    ours = [
+        Route(path.replace("{model}", "{model:path}"), _ours(service, surface, program))
+        for surface, (path, program) in BUILT_IN.items()
+    ]
     descriptions = description_routes(described(PATHS, service.settings.routes))
-    return [*surfaces, *model_routes(service), *descriptions]
+    return [*ours, *model_routes(service), *descriptions]
 
 
 def surface_route(service: Service, route: pie.config.Route) -> Route:
@@ -48,16 +54,17 @@ def surface_route(service: Service, route: pie.config.Route) -> Route:
     return Route(route.path, Surface(service, _reader(service, str(route.surface)), find))
 
 
-def _ours(service: Service, surface: str) -> Surface:
-    return Surface(service, _reader(service, surface), lambda: service.programs.ours(PROGRAMS.get(surface, surface)))
+def _ours(service: Service, surface: str, program: str) -> Surface:
+    return Surface(service, _reader(service, surface), lambda: service.programs.ours(program))
 
 
-def _reader(service: Service, surface: str) -> Callable[[bytes], Exchange]:
+def _reader(service: Service, surface: str) -> Callable[[Incoming], Exchange]:
     models = service.runtime.models
-    readers: dict[str, Callable[[bytes], Exchange]] = {
-        "chat-completions": lambda body: ChatExchange(body, models),
-        "responses": lambda body: ResponsesExchange(body, models),
-        "completions": lambda body: CompletionExchange(body, models),
-        "embeddings": lambda body: EmbeddingExchange(body, models),
+    readers: dict[str, Callable[[Incoming], Exchange]] = {
+        "chat-completions": lambda incoming: ChatExchange(incoming.body, models),
+        "responses": lambda incoming: ResponsesExchange(incoming.body, models),
+        "completions": lambda incoming: CompletionExchange(incoming.body, models),
+        "embeddings": lambda incoming: EmbeddingExchange(incoming.body, models),
+        "generate": lambda incoming: GenerateExchange(incoming, models),
     }
     return readers[surface]

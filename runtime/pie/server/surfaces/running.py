@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
 from pie.server.service import Service
-from pie.server.surfaces.vocabulary import Given
+from pie.server.surfaces.vocabulary import Given, Took
 
 __all__ = ["Run", "Said", "running"]
 
@@ -33,7 +34,10 @@ class Run:
     """What a running program says."""
 
     def __init__(self, *, with_messages: bool = False) -> None:
-        """Nothing has been said; `with_messages` they are heard too."""
+        """Nothing has been said, and the clock starts; `with_messages` they are heard too."""
+        self._begun_s = time.monotonic()
+        self._first_s: float | None = None
+        self._process_id = ""
         self._with_messages = with_messages
         self._messages: list[str] = []
         self._waiting: deque[bytes] = deque()
@@ -46,6 +50,8 @@ class Run:
     def hear(self, event: Event) -> asyncio.Future[None] | None:
         """Take what the process says; what is neither text of its stdout nor a message wanted is for nobody."""
         if event.kind == "stdout" and isinstance(event.data, bytes):
+            if event.data and self._first_s is None:
+                self._first_s = time.monotonic()
             self._waiting.append(event.data)
         elif event.kind == "message" and isinstance(event.data, str) and self._with_messages:
             self._messages.append(event.data)
@@ -59,8 +65,9 @@ class Run:
             self._room = asyncio.get_running_loop().create_future()
         return self._room
 
-    def ends_with(self, outcome: asyncio.Task[str]) -> None:
-        """Say what tells how the process ends."""
+    def belongs_to(self, process_id: str, outcome: asyncio.Task[str]) -> None:
+        """Say which process it is, and what tells how it ends."""
+        self._process_id = process_id
         self._outcome = outcome
         outcome.add_done_callback(lambda _task: self._news.set())
 
@@ -88,6 +95,12 @@ class Run:
             raise RuntimeError("the process was not started")
         return await self._outcome
 
+    def took(self) -> Took:
+        """What it took until now."""
+        all_ms = (time.monotonic() - self._begun_s) * 1000
+        first_ms = None if self._first_s is None else (self._first_s - self._begun_s) * 1000
+        return Took(self._process_id, all_ms, first_ms)
+
     def _take(self) -> bytes:
         pieces = b"".join(self._waiting)
         self._waiting.clear()
@@ -111,7 +124,7 @@ async def running(
     run = Run(with_messages=with_messages)
     process = service.processes.launch_for_request(program, json.dumps(given), owner=owner, listener=run.hear)
     outcome = asyncio.get_running_loop().create_task(process.outcome(), name=f"outcome of {process.process_id}")
-    run.ends_with(outcome)
+    run.belongs_to(process.process_id, outcome)
     try:
         yield run
     finally:

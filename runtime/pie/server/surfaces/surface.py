@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,9 +16,11 @@ from pie.process.programs import LoadedProgram
 from pie.server.owner import owner_of
 from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
-from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
+from pie.server.surfaces.incoming import Incoming
+from pie.server.surfaces.refusal import Refusal
 from pie.server.surfaces.running import Run, running
-from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, read_answer, read_logprobs
+from pie.server.surfaces.sender import Sender
+from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, Took, read_answer, read_logprobs
 
 __all__ = ["Bounds", "Exchange", "Surface", "Words"]
 
@@ -53,12 +55,12 @@ class Words(Protocol):
         """The events of more text of the one choice."""
         ...
 
-    def end(self, answer: Answer) -> Iterable[dict[str, Any]]:
+    def end(self, answer: Answer, took: Took) -> Iterable[dict[str, Any]]:
         """The last events, after all text."""
         ...
 
     def failed(self, error: PieError) -> dict[str, Any]:
-        """The event of an error after events have been sent."""
+        """The last event of a stream that cannot go on."""
         ...
 
 
@@ -76,7 +78,7 @@ class Exchange(Protocol):
         """What makes events of the answer; None if it is sent in one piece."""
         ...
 
-    def whole(self, value_json: str) -> dict[str, Any]:
+    def whole(self, value_json: str, took: Took) -> dict[str, Any]:
         """The answer in one piece, of what the program returned.
 
         Raises:
@@ -91,7 +93,7 @@ class Surface:
     def __init__(
         self,
         service: Service,
-        read: Callable[[bytes], Exchange],
+        read: Callable[[Incoming], Exchange],
         find: Callable[[], Awaitable[LoadedProgram]],
         *,
         bounds: Bounds = Bounds(),
@@ -105,9 +107,10 @@ class Surface:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; if its client leaves, the program ends."""
-        sender = _Sender(send)
+        request_id = uuid.uuid4().hex
+        sender = Sender(send, {})
         try:
-            await self._serve(scope, receive, sender)
+            await self._serve(scope, receive, sender, request_id)
         except ClientLeft:
             return
         except PieError as error:
@@ -117,12 +120,15 @@ class Surface:
             log.exception("a request failed")
             await sender.refuse(_server_failed())
 
-    async def _serve(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, sender: Sender, request_id: str) -> None:
         if scope["method"] != "POST":
             raise Refusal("method-not-allowed", f"{scope['method']} is not answered here", remedy="Send a POST.")
         owner = owner_of(self._service.doorkeeper, scope)
         self._service.check_open()
-        exchange = await self._receive(scope, receive)
+        body = await self._receive(scope, receive)
+        exchange = self._read(Incoming(body, request_id, scope["path_params"].get("model", "")))
+        if exchange.words is not None:
+            sender.failing = exchange.words.failed
         leaving = asyncio.ensure_future(client_leaves(receive))
         answering = asyncio.ensure_future(self._answer(exchange, owner, sender))
         try:
@@ -135,39 +141,29 @@ class Surface:
         if is_answered:
             answering.result()
 
-    async def _receive(self, scope: Scope, receive: Receive) -> Exchange:
+    async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         if self._num_reading >= MAX_READING:
             raise ProcessError("busy", f"{self._num_reading} requests are being read", remedy="Try again soon.")
         self._num_reading += 1
         try:
             bounds = self._bounds
-            body = await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
+            return await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
         finally:
             self._num_reading -= 1
-        return self._read(body)
 
-    async def _answer(self, exchange: Exchange, owner: str, sender: _Sender) -> None:
+    async def _answer(self, exchange: Exchange, owner: str, sender: Sender) -> None:
         program = await self._find()
         words, hears = exchange.words, exchange.words is not None and "logprobs" in exchange.given
         async with running(self._service, program, exchange.given, owner=owner, with_messages=hears) as run:
             if words is None:
-                await sender.whole(exchange.whole(await run.value()))
+                while await run.more() is not None:  # which is in the answer too
+                    pass
+                await sender.whole(exchange.whole(await run.value(), run.took()))
             else:
-                await _stream_or_fail(words, run, sender)
+                await _stream(words, run, sender)
 
 
-async def _stream_or_fail(words: Words, run: Run, sender: _Sender) -> None:
-    try:
-        await _stream(words, run, sender)
-    except PieError as error:
-        if not sender.has_begun:
-            raise
-        log.info("an answer broke off", extra={"facts": {"code": error.code}})
-        await sender.event(words.failed(error))
-        await sender.end()
-
-
-async def _stream(words: Words, run: Run, sender: _Sender) -> None:
+async def _stream(words: Words, run: Run, sender: Sender) -> None:
     """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
     num_said = num_told = 0
     while (said := await run.more()) is not None:
@@ -182,55 +178,11 @@ async def _stream(words: Words, run: Run, sender: _Sender) -> None:
     if rest := answer.choices[0].text[num_said:]:
         for event in words.piece(rest):
             await sender.event(event)
-    for event in words.end(answer):
+    for event in words.end(answer, run.took()):
         await sender.event(event)
     if words.marks_end:
         await sender.done()
     await sender.end()
-
-
-class _Sender:
-    """The response, begun with the first thing that is sent."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.has_begun = False
-
-    async def whole(self, content: dict[str, Any]) -> None:
-        await self._all(content, 200, [])
-
-    async def event(self, content: dict[str, Any]) -> None:
-        name = f"event: {content['type']}\n".encode() if "type" in content else b""
-        await self._part(name + b"data: " + _encode(content) + b"\n\n")
-
-    async def done(self) -> None:
-        await self._part(b"data: [DONE]\n\n")
-
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def refuse(self, error: PieError) -> None:
-        if self.has_begun:
-            await self.event(told(error))
-            await self.end()
-        else:
-            fields = [(name.encode(), value.encode()) for name, value in headers_of(error).items()]
-            await self._all(told(error), status_of(error), fields)
-
-    async def _all(self, content: dict[str, Any], status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        body = _encode(content)
-        own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self._begin([*own, *headers], status=status)
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def _part(self, data: bytes) -> None:
-        if not self.has_begun:
-            await self._begin([(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def _begin(self, headers: list[tuple[bytes, bytes]], *, status: int = 200) -> None:
-        self.has_begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _server_failed() -> ProcessError:
@@ -239,7 +191,3 @@ def _server_failed() -> ProcessError:
         "the server met an error of its own in this request",
         remedy="Report it with the log of the server.",
     )
-
-
-def _encode(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -8,6 +8,7 @@ asked for `logprobs` too, it may send messages, `LogprobsMessage`, of the tokens
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ __all__ = [
     "LogprobsMessage",
     "TokenLogprobs",
     "ToolCall",
+    "Took",
     "Usage",
     "bad_answer",
     "read_answer",
@@ -110,6 +112,27 @@ class Answer(msgspec.Struct, frozen=True):
 
     choices: list[Choice]
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What an answer took.
+
+    Attributes:
+        process_id: of the process that gave it.
+        all_ms: from the launch to the answer.
+        ttft_ms: from the launch to the first text; None if the program printed none.
+    """
+
+    process_id: str
+    all_ms: float
+    ttft_ms: float | None = None
+
+    def tpot_ms(self, num_tokens: int) -> float | None:
+        """The time of each token after the first, on average; None where there is none, or nothing was printed."""
+        if self.ttft_ms is None or num_tokens < 2:
+            return None
+        return (self.all_ms - self.ttft_ms) / (num_tokens - 1)
 
 
 class Embeddings(msgspec.Struct, frozen=True):
