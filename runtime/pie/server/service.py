@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from dataclasses import dataclass, field
 
 from pie.errors import ProcessError
@@ -37,6 +38,7 @@ class Service:
         num_sessions: connections now.
         is_draining: whether nothing new is launched any more.
         answerings: what answers at paths of the server's own port.
+        server_id: tells this server from others, and from itself when it is started again.
         upload_room: memory for unfinished uploads.
     """
 
@@ -49,6 +51,7 @@ class Service:
     num_sessions: int = 0
     is_draining: bool = False
     answerings: list[Answering] = field(default_factory=list)
+    server_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     upload_room: UploadRoom = field(init=False)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,18 @@ import httpcore2
 
 from pie.server.server import Server
 
-__all__ = ["CHAT", "COMPLETIONS", "RESPONSES", "Reply", "chat_body", "events", "joined", "opened", "post"]
+__all__ = [
+    "CHAT",
+    "COMPLETIONS",
+    "RESPONSES",
+    "Reply",
+    "address",
+    "chat_body",
+    "events",
+    "joined",
+    "opened",
+    "post",
+]
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"

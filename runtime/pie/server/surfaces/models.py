@@ -14,6 +14,7 @@ from pie.errors import PieError
 from pie.host.served_model import ServedModel
 from pie.server.owner import owner_of
 from pie.server.service import Service
+from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
 
 __all__ = ["check_served", "model_routes"]
@@ -28,15 +29,16 @@ def model_routes(service: Service) -> list[Route]:
         return {"id": name, "object": "model", "created": created_s, "owned_by": "pie"}
 
     async def listed(request: Request) -> Response:
+        own = own_headers(service, new_request_id())
         try:
             owner_of(service.doorkeeper, request.scope)
             name = request.path_params.get("model")
             if name is None:
-                return JSONResponse({"object": "list", "data": [entry(name) for name in models]})
+                return JSONResponse({"object": "list", "data": [entry(name) for name in models]}, headers=own)
             check_served(name, models)
-            return JSONResponse(entry(name))
+            return JSONResponse(entry(name), headers=own)
         except PieError as error:
-            return JSONResponse(told(error), status_of(error), headers_of(error))
+            return JSONResponse(told(error), status_of(error), {**headers_of(error), **own})
 
     return [Route("/v1/models", listed), Route("/v1/models/{model:path}", listed)]
 

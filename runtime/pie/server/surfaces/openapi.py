@@ -32,7 +32,7 @@ from pie.server.surfaces.responses_request import ResponsesRequest
 
 __all__ = ["described"]
 
-OF_POSTS = (400, 401, 404, 408, 413, 500, 503)
+OF_POSTS = (400, 401, 404, 408, 413, 500, 503, 504)
 OF_MODELS = (401,)
 OF_A_MODEL = (401, 404)
 TEMPLATE = "#/components/schemas/{name}"

@@ -48,6 +48,7 @@ STATUS = {
     "tasks-not-stored": 503,
     "too-many-processes": 503,
     "too-many-tasks": 503,
+    "terminated": 504,
 }
 """The status of other errors, by their code; 500 of any that is in neither table."""
 
@@ -114,15 +115,16 @@ def codes_of(status: int) -> list[str]:
 
 def headers_of(error: PieError) -> dict[str, str]:
     """The headers that go with an error."""
+    code = {"x-sie-error-code": _word(error)}
     match status_of(error):
         case 503:
-            return {"retry-after": RETRY_AFTER_S, "x-sie-error-code": _word(error)}
+            return {"retry-after": RETRY_AFTER_S, **code}
         case 401:
-            return {"www-authenticate": "Bearer"}
+            return {"www-authenticate": "Bearer", **code}
         case 408 | 413:
-            return {"connection": "close"}  # the rest of the body is not read
+            return {"connection": "close", **code}  # the rest of the body is not read
         case _:
-            return {}
+            return code
 
 
 def _word(error: PieError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from pie.process.programs import LoadedProgram
 from pie.server.owner import owner_of
 from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
+from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.refusal import Refusal
 from pie.server.surfaces.running import Run, running
@@ -107,17 +107,18 @@ class Surface:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; if its client leaves, the program ends."""
-        request_id = uuid.uuid4().hex
-        sender = Sender(send, {})
+        request_id = new_request_id()
+        sender = Sender(send, own_headers(self._service, request_id))
         try:
             await self._serve(scope, receive, sender, request_id)
         except ClientLeft:
             return
         except PieError as error:
-            log.info("a request was not answered", extra={"facts": {"code": error.code, "path": scope["path"]}})
+            facts = {"code": error.code, "path": scope["path"], "request": request_id}
+            log.info("a request was not answered", extra={"facts": facts})
             await sender.refuse(error)
         except Exception:  # a defect of ours: whoever waits must learn that nothing more comes
-            log.exception("a request failed")
+            log.exception("a request failed", extra={"facts": {"request": request_id}})
             await sender.refuse(_server_failed())
 
     async def _serve(self, scope: Scope, receive: Receive, sender: Sender, request_id: str) -> None:
