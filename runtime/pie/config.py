@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Hub", "McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
 
@@ -70,11 +70,13 @@ class Route:
         path: such as /answers.
         program: its name, of which the newest version answers, or `name@version`.
         surface: what is spoken at the path, such as `chat-completions`; None is whatever the program answers itself.
+        on_disconnect: whether a surface lets the program go on when its client leaves; None is what it does by itself.
     """
 
     path: str
     program: str
     surface: str | None = None
+    on_disconnect: Literal["continue", "cancel"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

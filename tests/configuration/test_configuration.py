@@ -99,6 +99,14 @@ def test_a_route_may_have_a_surface(file: Path) -> None:
     text = "[[route]]\npath = '/a'\nprogram = 'one'\nsurface = '{}'\n"
     file.write_text(text.format("chat-completions"))
     assert load_configuration(environ(file)).routes == (Route("/a", "one", "chat-completions"),)
+    file.write_text(text.format("inference-chat") + "on_disconnect = 'cancel'\n")
+    assert load_configuration(environ(file)).routes == (Route("/a", "one", "inference-chat", "cancel"),)
+    file.write_text(text.format("completions") + "on_disconnect = 'wait'\n")
+    with pytest.raises(UsageError, match=r"bad-route: .*on_disconnect"):
+        load_configuration(environ(file))
+    file.write_text("[[route]]\npath = '/a'\nprogram = 'one'\non_disconnect = 'continue'\n")
+    with pytest.raises(UsageError, match="on_disconnect is for a route with a surface"):
+        load_configuration(environ(file))
     file.write_text(text.format("chat"))
     with pytest.raises(UsageError, match="'chat' is no surface"):
         load_configuration(environ(file))

@@ -14,7 +14,9 @@ from inferlet import (
     Model,
     Sampler,
     chat,
+    ebnf,
     json_schema,
+    regex,
     session,
     tools,
 )
@@ -144,7 +146,7 @@ def offered_tools(input):
 
 
 def constraint(model, input):
-    """What the answer must be: a call, or JSON; None if the model is free."""
+    """What the answer must be: a call, JSON, or text of some form; None if the model is free."""
     choice, offered = input.get("tool_choice", "auto"), offered_tools(input)
     if offered and choice != "auto":
         wanted = [tool for tool in offered if choice == "required" or tool["name"] == choice["name"]]
@@ -152,7 +154,11 @@ def constraint(model, input):
         if matcher is None:
             raise Error("no-tool-format", "this model's calls cannot be forced")
         return GrammarConstraint(matcher)
-    return json_schema(input["json_schema"]) if "json_schema" in input else None
+    if "json_schema" in input:
+        return json_schema(input["json_schema"])
+    if "regex" in input:
+        return regex(input["regex"])
+    return ebnf(input["grammar"]) if "grammar" in input else None
 
 
 def read_calls(model, tokens):

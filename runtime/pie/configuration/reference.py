@@ -56,6 +56,7 @@ port, as `pie serve --route PATH=PROGRAM` does. See [serving](serving.md#daemons
 | `path` | a text | | Such as `/answers`; the program answers there and at all paths below. |
 | `program` | a text | | Its name, of which the newest version answers, or `name@version`. |
 | `surface` | a text | | What a program with `main` is served as, such as `chat-completions`; see [HTTP](http.md). |
+| `on_disconnect` | `continue` or `cancel` | | What a surface does when its client leaves; see [HTTP](http.md). |
 """
 
 

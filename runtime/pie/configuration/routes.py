@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ PROGRAM = re.compile(r"[a-z][a-z0-9-]*(@[0-9A-Za-z.+-]+)?")
 TAKEN = frozenset({"healthz", "readyz", "metrics"})
 """What the server itself answers at."""
 
-SURFACES = ("chat-completions", "responses", "completions", "embeddings")
+SURFACES = ("chat-completions", "responses", "inference-chat", "completions", "embeddings")
 """What programs that have a `main` can be served as."""
 
 
@@ -29,6 +29,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     program: str
     surface: str | None = None
+    on_disconnect: Literal["continue", "cancel"] | None = None
 
 
 def read_route(word: str) -> Route:
@@ -57,7 +58,8 @@ def convert_routes(content: Any, file: Path) -> tuple[Route, ...]:
         tables = msgspec.convert(content, list[_Table])
     except msgspec.ValidationError as error:
         raise _bad(f"{file}: {str(error).replace('`', '')}") from None
-    return check_routes(_checked(Route(table.path, table.program, table.surface), str(file)) for table in tables)
+    routes = (Route(table.path, table.program, table.surface, table.on_disconnect) for table in tables)
+    return check_routes(_checked(route, str(file)) for route in routes)
 
 
 def check_routes(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -83,6 +85,8 @@ def _checked(route: Route, place: str) -> Route:
         raise _bad(f"{place}: {route.program!r} is no program")
     if route.surface is not None and route.surface not in SURFACES:
         raise _bad(f"{place}: {route.surface!r} is no surface, which is one of {', '.join(SURFACES)}")
+    if route.on_disconnect is not None and route.surface is None:
+        raise _bad(f"{place}: on_disconnect is for a route with a surface")
     return route
 
 

@@ -96,7 +96,9 @@ def _parse_schema(schema: Any) -> Any:
                 f"the pattern {pattern[:60]!r} asks for characters that JSON writes with a backslash",
                 remedy="Leave quotes, backslashes and control characters out of patterns.",
             )
-    return xgrammar.Grammar.from_json_schema(json.dumps(sound))
+    any_whitespace = not (isinstance(sound, dict) and sound.get("x-any-whitespace") is False)
+    separators = None if any_whitespace else (",", ":")
+    return xgrammar.Grammar.from_json_schema(json.dumps(sound), any_whitespace=any_whitespace, separators=separators)
 
 
 def _one_line(error: Exception) -> str:

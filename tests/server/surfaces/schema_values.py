@@ -10,7 +10,7 @@ __all__ = ["anything", "cheap", "fitting", "mutated"]
 
 MAX_OPTIONAL = 3
 MAX_SIZE = 3
-COSTLY = ("max_tokens", "max_new_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
+COSTLY = ("max_tokens", "max_new_tokens", "maxTokens", "max_completion_tokens", "max_output_tokens", "n", "best_of")
 """Fields that make an answer long: the test is about words, not about work."""
 
 
@@ -80,10 +80,10 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
     return draw(anything())
 
 
-def cheap(body: Any, model: str | None, *, limit: str | None) -> Any:
-    """The body for a model, if one is named, with a short answer; `limit` is the field that says how long it may be."""
+def cheap(body: Any, chosen: dict[str, Any], *, limit: str | None) -> Any:
+    """The body with the chosen fields, and a short answer; `limit` is the field that says how long it may be."""
     if not isinstance(body, dict):
         return body
-    named = body if model is None else {**body, "model": model}
+    named = {**body, **chosen}
     lengths = {field: min(value, 2) for field, value in named.items() if field in COSTLY and isinstance(value, int)}
     return {**named, **({limit: named.get(limit) or 2} if limit else {}), **lengths}

@@ -24,6 +24,7 @@ from pie.server.surfaces.routes import PATHS
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GENERATE = "/v1/generate/{model}"
+INFERENCE = "/v1/inference/chat"
 DOCUMENT = described(PATHS, [])
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -32,6 +33,7 @@ PATHS_WITHOUT_MODELS = set(PATHS.values())
 LIMITS = {
     CHAT: "max_tokens",
     COMPLETIONS: "max_tokens",
+    INFERENCE: "maxTokens",
     GENERATE: "max_new_tokens",
     RESPONSES: "max_output_tokens",
 }
@@ -79,7 +81,9 @@ def check_reply(path: str, reply: Reply, method: str = "post") -> None:
 
 async def ask(server: Server, path: str, body: Any, *, model: str | None) -> Reply:
     """The answer to a body, with a model, if one is named, where the path has it or the body."""
-    asked = cheap(body, None if "{model}" in path else model, limit=LIMITS.get(path))
+    field = "baseModel" if path == INFERENCE else "model"
+    chosen = {} if model is None or "{model}" in path else {field: model}
+    asked = cheap(body, chosen, limit=LIMITS.get(path))
     return await post(server, path.replace("{model}", model or "nobody"), json.dumps(asked).encode())
 
 
@@ -140,12 +144,19 @@ async def test_answers_of_each_shape_fit(server: Server, model: str, fields: dic
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_generation_fits(server: Server, model: str, stream: bool) -> None:
-    reply = await post(
-        server, f"/v1/generate/{model}", {"prompt": "Oslo", "max_new_tokens": 3, "temperature": 0, "stream": stream}
-    )
+    body = {"prompt": "Oslo", "max_new_tokens": 3, "temperature": 0, "stream": stream}
+    reply = await post(server, f"/v1/generate/{model}", body)
     assert reply.status == 200
     assert b'"tpot_ms":' in reply.content
     check_reply(GENERATE, reply)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_of_a_form_fits(server: Server, stream: bool) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream, "structuredOutputs": {"choice": ["a"]}}
+    reply = await post(server, INFERENCE, body)
+    assert reply.status == 200
+    check_reply(INFERENCE, reply)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,19 +1,20 @@
-"""`POST /v1/chat/completions`: OpenAI's words for what a program answers."""
+"""`POST /v1/chat/completions` and `/v1/inference/chat`: OpenAI's words for what a program answers."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from pie.errors import PieError
 from pie.host.served_model import ServedModel
 from pie.server.surfaces.chat_request import ChatRequest
+from pie.server.surfaces.infer_request import InferRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Choice, TokenLogprobs, Took, ToolCall, read_answer
+from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, Took, ToolCall, read_answer
 
 __all__ = ["ChatExchange"]
 
@@ -23,22 +24,38 @@ class ChatExchange:
 
     marks_end = True
 
-    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
-        """Read a body.
-
-        Raises:
-            Refusal: it is not well formed, or asks for what there is not.
-        """
-        request = read(body, ChatRequest)
-        self.given = request.normal(models)
+    def __init__(self, request: ChatRequest, given: Given, model: ServedModel) -> None:
+        """Answer a request of a model, by a program whose input is `given`."""
+        self.given = given
         self.words = self if request.stream else None
         self._num_choices = request.num_choices
         self._includes_usage = request.includes_usage
         self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": request.model}
         self._has_begun = False
-        self._model, self._num_logprobs = models[request.model], request.num_logprobs
+        self._model, self._num_logprobs = model, request.num_logprobs
         self._logprobs = TextLogprobs(self._model, with_reasoning=False)
         self._num_said = 0
+
+    @classmethod
+    def read(cls, body: bytes, models: Mapping[str, ServedModel]) -> Self:
+        """The exchange of a chat completion.
+
+        Raises:
+            Refusal: the body is not well formed, or asks for what there is not.
+        """
+        request = read(body, ChatRequest)
+        return cls(request, request.normal(models), models[request.model])
+
+    @classmethod
+    def infer(cls, body: bytes, models: Mapping[str, ServedModel], default_model: str) -> Self:
+        """The exchange of `/v1/inference/chat`, whose answers have the same words.
+
+        Raises:
+            Refusal: the body is not well formed, or asks for what there is not.
+        """
+        request = read(body, InferRequest)
+        chat = request.chat(default_model)
+        return cls(chat, request.normal(chat, models), models[chat.model])
 
     def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """A chat completion."""

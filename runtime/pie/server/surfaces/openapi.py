@@ -17,6 +17,7 @@ from pie.server.surfaces.completions import CompletionRequest
 from pie.server.surfaces.embeddings import EmbeddingRequest
 from pie.server.surfaces.generate import GenerateRequest
 from pie.server.surfaces.generate_replies import Generation, GenerationChunk
+from pie.server.surfaces.infer_request import InferRequest
 from pie.server.surfaces.refusal import codes_of
 from pie.server.surfaces.replies import (
     ChatCompletion,
@@ -64,6 +65,7 @@ class Form:
 FORMS = {
     "chat-completions": Form("Answer a conversation", ChatRequest, ChatCompletion, ChatCompletionChunk),
     "responses": Form("Answer a conversation, item by item", ResponsesRequest, ResponseReply, ResponseEvent),
+    "inference-chat": Form("Answer a conversation, in a form", InferRequest, ChatCompletion, ChatCompletionChunk),
     "completions": Form("Let texts go on", CompletionRequest, TextCompletion, TextCompletion),
     "generate": Form("Let one text go on, and tell the times", GenerateRequest, Generation, GenerationChunk),
     "embeddings": Form("Tell what texts are about, as vectors", EmbeddingRequest, EmbeddingList, None),

@@ -29,7 +29,7 @@ BAD_REQUEST = frozenset(
 )
 """Codes with which a program ends because of what it was asked."""
 
-OF_BODIES = frozenset({"bad-json", "bad-value", "unsupported-field"})
+OF_BODIES = frozenset({"bad-json", "bad-value", "invalid-schema", "unsupported-field"})
 """Codes with which a surface refuses a body."""
 
 STATUS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.routing import Route
 
@@ -18,13 +18,17 @@ from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.models import model_routes
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.responses import ResponsesExchange
-from pie.server.surfaces.surface import Exchange, Surface
+from pie.server.surfaces.surface import Bounds, Exchange, Surface
 
 __all__ = ["surface_route", "surface_routes"]
+
+PING_S = 15.0
+"""Clients of `/v1/inference/chat` take a stream that is silent for longer for dead."""
 
 BUILT_IN = {
     "chat-completions": ("/v1/chat/completions", "chat-completions"),
     "responses": ("/v1/responses", "chat-completions"),
+    "inference-chat": ("/v1/inference/chat", "chat-completions"),
     "completions": ("/v1/completions", "completions"),
     "embeddings": ("/v1/embeddings", "embeddings"),
     "generate": ("/v1/generate/{model}", "completions"),
@@ -51,18 +55,28 @@ def surface_route(service: Service, route: pie.config.Route) -> Route:
     async def find() -> LoadedProgram:
         return (await service.programs.find(route.program))[1]
 
-    return Route(route.path, Surface(service, _reader(service, str(route.surface)), find))
+    return Route(route.path, _surface(service, str(route.surface), find, route.on_disconnect))
 
 
 def _ours(service: Service, surface: str, program: str) -> Surface:
-    return Surface(service, _reader(service, surface), lambda: service.programs.ours(program))
+    return _surface(service, surface, lambda: service.programs.ours(program), None)
+
+
+def _surface(
+    service: Service, surface: str, find: Callable[[], Awaitable[LoadedProgram]], on_disconnect: str | None
+) -> Surface:
+    is_infer = surface == "inference-chat"
+    bounds = Bounds(ping_s=PING_S) if is_infer else Bounds()
+    continues = is_infer if on_disconnect is None else on_disconnect == "continue"
+    return Surface(service, _reader(service, surface), find, bounds=bounds, continues=continues)
 
 
 def _reader(service: Service, surface: str) -> Callable[[Incoming], Exchange]:
-    models = service.runtime.models
+    models, default_model = service.runtime.models, service.runtime.model.name
     readers: dict[str, Callable[[Incoming], Exchange]] = {
-        "chat-completions": lambda incoming: ChatExchange(incoming.body, models),
+        "chat-completions": lambda incoming: ChatExchange.read(incoming.body, models),
         "responses": lambda incoming: ResponsesExchange(incoming.body, models),
+        "inference-chat": lambda incoming: ChatExchange.infer(incoming.body, models, default_model),
         "completions": lambda incoming: CompletionExchange(incoming.body, models),
         "embeddings": lambda incoming: EmbeddingExchange(incoming.body, models),
         "generate": lambda incoming: GenerateExchange(incoming, models),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from pie.errors import PieError
 from pie.server.surfaces.refusal import headers_of, status_of, told
@@ -28,7 +28,16 @@ class Sender:
         self._send = send
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self._has_begun = False
+        self._is_left = False
         self.failing: Callable[[PieError], dict[str, Any]] = told
+
+    def leave(self) -> None:
+        """Send nothing more: nobody is there."""
+        self._is_left = True
+
+    async def ping(self) -> None:
+        """Send that the answer is still being made."""
+        await self._part(b"event: ping\ndata: {}\n\n")
 
     async def whole(self, content: dict[str, Any]) -> None:
         """Send an answer in one piece."""
@@ -45,7 +54,7 @@ class Sender:
 
     async def end(self) -> None:
         """Send that nothing more comes."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._give({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def refuse(self, error: PieError) -> None:
         """Send why there is no answer, or no more of it."""
@@ -60,16 +69,20 @@ class Sender:
         body = _encode(content)
         own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self._begin([*own, *headers], status=status)
-        await self._send({"type": "http.response.body", "body": body})
+        await self._give({"type": "http.response.body", "body": body})
 
     async def _part(self, data: bytes) -> None:
         if not self._has_begun:
             await self._begin([(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")])
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._give({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _give(self, message: Message) -> None:
+        if not self._is_left:
+            await self._send(message)
 
     async def _begin(self, headers: Sequence[Field], *, status: int = 200) -> None:
         self._has_begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self._headers]})
+        await self._give({"type": "http.response.start", "status": status, "headers": [*headers, *self._headers]})
 
 
 def _encode(content: dict[str, Any]) -> bytes:

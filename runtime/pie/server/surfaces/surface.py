@@ -18,7 +18,7 @@ from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.refusal import Refusal
-from pie.server.surfaces.running import Run, running
+from pie.server.surfaces.running import Run, Said, running
 from pie.server.surfaces.sender import Sender
 from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, Took, read_answer, read_logprobs
 
@@ -32,10 +32,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How large a body may be, and how long it may take."""
+    """How large a body may be, how long it may take, and after how long a silence a stream has a ping (never)."""
 
     max_body_bytes: int = 8 << 20
     body_s: float = 30.0
+    ping_s: float | None = None
 
 
 class Words(Protocol):
@@ -97,8 +98,10 @@ class Surface:
         find: Callable[[], Awaitable[LoadedProgram]],
         *,
         bounds: Bounds = Bounds(),
+        continues: bool = False,
     ) -> None:
-        """Answer what `read` understands by the program that `find` gives."""
+        """Answer what `read` understands by the program that `find` gives; if it `continues`, also for nobody."""
+        self._continues = continues
         self._service = service
         self._read = read
         self._find = find
@@ -106,7 +109,7 @@ class Surface:
         self._num_reading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; if its client leaves, the program ends."""
+        """Answer one request; if its client leaves, the program ends, or goes on if the surface `continues`."""
         request_id = new_request_id()
         sender = Sender(send, own_headers(self._service, request_id))
         try:
@@ -134,6 +137,9 @@ class Surface:
         answering = asyncio.ensure_future(self._answer(exchange, owner, sender))
         try:
             await asyncio.wait([leaving, answering], return_when=asyncio.FIRST_COMPLETED)
+            if self._continues and not answering.done():
+                sender.leave()
+                await asyncio.wait([answering])
         finally:
             is_answered = answering.done()
             leaving.cancel()
@@ -161,13 +167,13 @@ class Surface:
                     pass
                 await sender.whole(exchange.whole(await run.value(), run.took()))
             else:
-                await _stream(words, run, sender)
+                await _stream(words, run, sender, self._bounds.ping_s)
 
 
-async def _stream(words: Words, run: Run, sender: Sender) -> None:
-    """Send what the program prints, then the rest of its answer; nothing is sent before there is something."""
+async def _stream(words: Words, run: Run, sender: Sender, ping_s: float | None) -> None:
+    """Send what the program prints, then the rest of its answer; before there is something, only pings."""
     num_said = num_told = 0
-    while (said := await run.more()) is not None:
+    while (said := await _next(run, sender, ping_s)) is not None:
         for logprobs in map(read_logprobs, said.messages):
             num_told += len(logprobs)
             words.hear(logprobs)
@@ -184,6 +190,16 @@ async def _stream(words: Words, run: Run, sender: Sender) -> None:
     if words.marks_end:
         await sender.done()
     await sender.end()
+
+
+async def _next(run: Run, sender: Sender, ping_s: float | None) -> Said | None:
+    """More that it says, with pings for as long as there is nothing."""
+    while True:
+        try:
+            async with asyncio.timeout(ping_s):
+                return await run.more()
+        except TimeoutError:
+            await sender.ping()
 
 
 def _server_failed() -> ProcessError:
