@@ -39,6 +39,8 @@ async def test_every_response_says_who_answers(server: Server, model: str) -> No
         await post(server, f"/v1/models/{model}", b"", method="GET"),
         await post(server, "/v1/models/none", b"", method="GET"),
         await post(server, CHAT, b"{"),
+        await post(server, "/inference/chat", b"{"),
+        await post(server, "/inference/nothing", b"", method="GET"),
     ]
     said = [told(reply.headers) for reply in replies]
     assert len({request for request, _ in said}) == len(replies)

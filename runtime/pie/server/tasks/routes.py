@@ -17,6 +17,7 @@ from pie.errors import PieError, ProcessError
 from pie.server.guard import Guard
 from pie.server.owner import owner_of
 from pie.server.surfaces.body import ClientLeft, read_body
+from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
 from pie.server.tasks.request import read_task
 from pie.server.tasks.stream import serve_stream
@@ -93,14 +94,17 @@ class _Endpoint:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
         try:
             response = await self._response(scope, receive)
         except ClientLeft:
             return
         except PieError as error:
+            facts = {"code": error.code, "path": scope["path"], "request": request_id}
+            log.info("a request was not answered", extra={"facts": facts})
             response = _refusal(error)
         except Exception:  # a defect of ours: whoever waits must learn that nothing more comes
-            log.exception("a request failed")
+            log.exception("a request failed", extra={"facts": {"request": request_id}})
             response = _refusal(
                 ProcessError(
                     "server-failed",
@@ -108,6 +112,7 @@ class _Endpoint:
                     remedy="Report it with the log of the server.",
                 )
             )
+        response.headers.update(own_headers(self._tasks.service, request_id))
         await response(scope, receive, send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:

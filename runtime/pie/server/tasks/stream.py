@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pie.errors import PieError
 from pie.server.owner import owner_of
+from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.refusal import headers_of, status_of, told
 from pie.server.tasks.live import Live
 from pie.server.tasks.record import Record
@@ -31,7 +32,8 @@ async def serve_stream(websocket: WebSocket, tasks: Tasks) -> None:
     try:
         owner = owner_of(service.doorkeeper, websocket.scope)
     except PieError as error:
-        await websocket.send_denial_response(JSONResponse(told(error), status_of(error), headers_of(error)))
+        headers = {**headers_of(error), **own_headers(service, new_request_id())}
+        await websocket.send_denial_response(JSONResponse(told(error), status_of(error), headers))
         return
     await websocket.accept()
     if service.num_sessions >= service.settings.max_connections:
