@@ -15,7 +15,11 @@ from pie.server.guard import Guard
 from pie.server.metrics import CONTENT_TYPE, Metrics
 from pie.server.routing import program_routes
 from pie.server.service import Service
-from pie.server.surfaces.routes import surface_routes
+from pie.server.surfaces.describing import description_routes
+from pie.server.surfaces.forms import route_operations, surface_operations
+from pie.server.surfaces.openapi import described
+from pie.server.surfaces.routes import PATHS, surface_routes
+from pie.server.tasks.forms import TASK_OPERATIONS
 from pie.server.tasks.routes import task_routes
 from pie.server.tasks.tasks import Tasks
 
@@ -53,6 +57,8 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
     async def metrics(_request: Request) -> Response:
         return Response(shown.page(), media_type=CONTENT_TYPE)
 
+    operations = [*surface_operations(PATHS), *TASK_OPERATIONS]
+    document = described(operations, route_operations(service.settings.routes))
     routes = [
         WebSocketRoute("/", serve_client),
         Route("/healthz", healthz),
@@ -61,5 +67,6 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
         *program_routes(service),
         *surface_routes(service),
         *task_routes(tasks),
+        *description_routes(document),
     ]
     return Guard(Starlette(routes=routes), service.settings)

@@ -12,24 +12,32 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.server.surfaces.client import CHAT, COMPLETIONS, RESPONSES, Reply, chat_body, post
 from tests.server.surfaces.schema_values import cheap, fitting, mutated
+from tests.server.tasks.client import cancel, ended, send, send_long, show, stream
 
 from pie.config import Route
 from pie.runtime import Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.surfaces import generate_replies, replies, response_replies
+from pie.server.surfaces.forms import surface_operations
 from pie.server.surfaces.openapi import described
 from pie.server.surfaces.routes import PATHS
+from pie.server.tasks import replies as task_replies
+from pie.server.tasks.forms import TASK_OPERATIONS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GENERATE = "/v1/generate/{model}"
+JSON = "application/json"
 INFERENCE = "/v1/inference/chat"
-DOCUMENT = described(PATHS, [])
+SHOWN = "/inference/{task_id}"
+TASKS = "/inference/chat"
+DOCUMENT = described([*surface_operations(PATHS), *TASK_OPERATIONS], {})
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
-PATHS_WITHOUT_MODELS = set(PATHS.values())
+PATHS_WITHOUT_MODELS = DOCUMENT["paths"].keys() - {"/v1/models", "/v1/models/{model}"}
+BODIES = [path for path, item in DOCUMENT["paths"].items() if "requestBody" in item.get("post", {})]
 LIMITS = {
     CHAT: "max_tokens",
     COMPLETIONS: "max_tokens",
@@ -37,7 +45,7 @@ LIMITS = {
     GENERATE: "max_new_tokens",
     RESPONSES: "max_output_tokens",
 }
-MODULES = (replies, response_replies, generate_replies)
+MODULES = (replies, response_replies, generate_replies, task_replies)
 """Where the types are whose schemas the document has."""
 EXAMPLES = settings(
     max_examples=30,
@@ -66,7 +74,9 @@ def check(content: bytes, schema: dict[str, Any]) -> None:
 
 def check_reply(path: str, reply: Reply, method: str = "post") -> None:
     """Raise unless the document tells of such a response."""
-    content = responses(path, method)[str(reply.status)]["content"]
+    response = responses(path, method)[str(reply.status)]
+    assert {name.lower() for name in response["headers"]} <= reply.headers.keys()
+    content = response["content"]
     kind = reply.headers["content-type"].split(";")[0]
     schema = content[kind]["schema"]
     if kind != "text/event-stream":
@@ -81,10 +91,20 @@ def check_reply(path: str, reply: Reply, method: str = "post") -> None:
 
 async def ask(server: Server, path: str, body: Any, *, model: str | None) -> Reply:
     """The answer to a body, with a model, if one is named, where the path has it or the body."""
-    field = "baseModel" if path == INFERENCE else "model"
+    field = {INFERENCE: "baseModel", TASKS: "model_id"}.get(path, "model")
     chosen = {} if model is None or "{model}" in path else {field: model}
+    if path == TASKS and isinstance(body, dict):
+        parameters = body.get("parameters")
+        chosen["parameters"] = cheap({} if parameters is None else parameters, {}, limit="max_tokens")
     asked = cheap(body, chosen, limit=LIMITS.get(path))
     return await post(server, path.replace("{model}", model or "nobody"), json.dumps(asked).encode())
+
+
+async def check_task(server: Server, task_id: str) -> None:
+    """Raise unless the document tells of how a task is shown and canceled."""
+    check_reply(SHOWN, await show(server, task_id), "get")
+    check_reply(f"{SHOWN}/cancel", await cancel(server, task_id))
+    check_reply(SHOWN, await show(server, task_id), "get")
 
 
 def requests(path: str) -> st.SearchStrategy[Any]:
@@ -97,11 +117,13 @@ async def test_the_document_is_sent_and_each_of_its_references_leads_somewhere(s
     reply = await post(server, "/openapi.json", b"", method="GET")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.body == DOCUMENT
-    names = {word.rsplit("/", 1)[1] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components")}
-    assert names <= COMPONENTS.keys()
+    places = {word for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components")}
+    assert places == {
+        f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in DOCUMENT["components"][kind]
+    }
 
 
-@pytest.mark.parametrize("path", PATHS.values())
+@pytest.mark.parametrize("path", BODIES)
 @EXAMPLES
 @given(st.data())
 async def test_requests_that_fit_the_schema_get_documented_answers(
@@ -110,9 +132,11 @@ async def test_requests_that_fit_the_schema_get_documented_answers(
     reply = await ask(server, path, data.draw(requests(path)), model=server.service.runtime.model.name)
     assert reply.status < 500, reply.content
     check_reply(path, reply)
+    if path == TASKS and reply.status == 200:
+        await check_task(server, reply.body["task_id"])
 
 
-@pytest.mark.parametrize("path", PATHS.values())
+@pytest.mark.parametrize("path", BODIES)
 @EXAMPLES
 @given(st.data())
 async def test_requests_that_almost_fit_get_documented_answers(server: Server, path: str, data: st.DataObject) -> None:
@@ -169,6 +193,24 @@ async def test_log_probabilities_fit(server: Server, model: str, stream: bool) -
         assert reply.status == 200
         assert b'"top_logprobs":[{' in reply.content
         check_reply(path, reply)
+
+
+async def test_tasks_and_their_streams_fit_however_they_end(server: Server) -> None:
+    whole = await send(server, max_tokens=3)
+    failed = await send(server, "word " * 9000)
+    for task_id in (whole, failed):
+        told, _ = await stream(server, task_id)
+        for event in told:
+            check(json.dumps(event).encode(), responses(f"{SHOWN}/stream", "get")["101"]["content"][JSON]["schema"])
+        await check_task(server, task_id)
+    assert (await show(server, failed)).body["error"]["code"] == "prompt_too_long"
+    canceled = await send_long(server)
+    await check_task(server, canceled)
+    assert (await ended(server, canceled))["status"] == "CANCELED"
+    assert (await stream(server, canceled))[0][-1] == {"type": "CANCELED"}
+    await check_task(server, canceled)
+    check_reply(SHOWN, await show(server, "nothing"), "get")
+    check_reply(f"{SHOWN}/cancel", await cancel(server, "nothing"))
 
 
 async def test_models_answer_as_described(server: Server, model: str) -> None:

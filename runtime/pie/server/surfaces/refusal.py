@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Self
 
 from pie.errors import PieError, RequestError
 
-__all__ = ["Refusal", "codes_of", "headers_of", "status_of", "told"]
+__all__ = ["OF_TASKS", "Refusal", "codes_of", "headers_of", "status_of", "told"]
 
 BAD_REQUEST = frozenset(
     {
@@ -31,6 +32,9 @@ BAD_REQUEST = frozenset(
 
 OF_BODIES = frozenset({"bad-json", "bad-value", "invalid-schema", "unsupported-field"})
 """Codes with which a surface refuses a body."""
+
+OF_TASKS = frozenset({"task-not-found", "tasks-in-use", "tasks-not-stored", "too-many-tasks"})
+"""Codes of tasks alone."""
 
 STATUS = {
     "token-needed": 401,
@@ -107,9 +111,17 @@ def told(error: PieError) -> dict[str, Any]:
     }
 
 
-def codes_of(status: int) -> list[str]:
-    """The codes that are told with a status, as clients read them; none for the status of all that is in no table."""
-    codes = [*BAD_REQUEST, *OF_BODIES] if status == 400 else [code for code, told in STATUS.items() if told == status]
+def codes_of(status: int, own_codes: Collection[str] = ()) -> list[str]:
+    """The codes that are told with a status, as clients read them; none for the status of all that is in no table.
+
+    Args:
+        status: of the response.
+        own_codes: those that the surface tells of what only some surfaces do.
+    """
+    of_status = [code for code, told in STATUS.items() if told == status]
+    codes = (
+        [*BAD_REQUEST, *OF_BODIES] if status == 400 else [c for c in of_status if c not in OF_TASKS or c in own_codes]
+    )
     return sorted({_known_as(code) for code in codes})
 
 

@@ -11,16 +11,14 @@ from pie.process.programs import LoadedProgram
 from pie.server.service import Service
 from pie.server.surfaces.chat import ChatExchange
 from pie.server.surfaces.completions import CompletionExchange
-from pie.server.surfaces.describing import description_routes
 from pie.server.surfaces.embeddings import EmbeddingExchange
 from pie.server.surfaces.generate import GenerateExchange
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.models import model_routes
-from pie.server.surfaces.openapi import described
 from pie.server.surfaces.responses import ResponsesExchange
 from pie.server.surfaces.surface import Bounds, Exchange, Surface
 
-__all__ = ["surface_route", "surface_routes"]
+__all__ = ["PATHS", "surface_route", "surface_routes"]
 
 PING_S = 15.0
 """Clients of `/v1/inference/chat` take a stream that is silent for longer for dead."""
@@ -41,12 +39,10 @@ PATHS = {surface: path for surface, (path, _program) in BUILT_IN.items()}
 
 def surface_routes(service: Service) -> list[Route]:
     """The routes of all that is built in."""
-    ours = [
+    return [
         Route(path.replace("{model}", "{model:path}"), _ours(service, surface, program))
         for surface, (path, program) in BUILT_IN.items()
-    ]
-    descriptions = description_routes(described(PATHS, service.settings.routes))
-    return [*ours, *model_routes(service), *descriptions]
+    ] + model_routes(service)
 
 
 def surface_route(service: Service, route: pie.config.Route) -> Route:

@@ -19,7 +19,7 @@ from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperat
 from pie.server.surfaces.refusal import Refusal
 from pie.server.tasks.record import Record
 
-__all__ = ["read_task"]
+__all__ = ["TaskMessage", "TaskRequest", "read_task"]
 
 
 class TaskMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ class TaskMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TaskParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How tokens are drawn, and when the text ends."""
 
     temperature: Temperature = 0.7
@@ -49,7 +49,7 @@ class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model_id: Word
     messages: list[TaskMessage]
-    parameters: Parameters | None = None
+    parameters: TaskParameters | None = None
 
 
 def read_task(body: bytes, models: Mapping[str, ServedModel], *, owner: str) -> Record:
@@ -60,7 +60,7 @@ def read_task(body: bytes, models: Mapping[str, ServedModel], *, owner: str) -> 
     """
     request = read(body, TaskRequest)
     messages = [Message(message.role, message.content) for message in request.messages]
-    parameters: dict[str, Any] = msgspec.structs.asdict(request.parameters or Parameters())
+    parameters: dict[str, Any] = msgspec.structs.asdict(request.parameters or TaskParameters())
     chat = ChatRequest(model=request.model_id, messages=messages, stream=True, **parameters)
     try:
         given = chat.normal(models)
