@@ -116,3 +116,15 @@ async def test_what_is_computed_again_costs_nothing() -> None:
 def test_a_budget_allows_at_least_one_token() -> None:
     with pytest.raises(UsageError, match="bad-token-budget: a token budget of 0"):
         TokenBudget(0)
+
+
+async def test_a_budget_without_a_total_counts_and_changes_nothing() -> None:
+    async with running() as scheduler:
+        budget = TokenBudget(None)
+        counted, free = await admitted(scheduler, "a", budget), scheduler.create("b")
+        sinks = [await decode(scheduler, context, prompt(1, 7), max_tokens=20) for context in (counted, free)]
+        assert sinks[0].token_ids == sinks[1].token_ids
+        assert [sink.reason for sink in sinks] == ["length", "length"]
+        assert budget.spent == 7 + 19
+        assert budget.left is None
+        assert scheduler.owners.balance("a") == scheduler.owners.balance("b")

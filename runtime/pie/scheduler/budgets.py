@@ -1,8 +1,8 @@
 """Token budgets: how many tokens programs may still put into their contexts.
 
-A budget is looked at before a pass and charged after it, with the tokens that the pass left in its context; it stops at
-0, and passes fail from then on. What is computed again for a context that was suspended costs nothing. A program and
-those it launches share one budget. Knows neither contexts nor passes.
+A budget is looked at before a pass and charged after it, with the tokens that the pass left in its context; passes fail
+when nothing is left. One without a total only counts. What is computed again for a context that was suspended costs
+nothing. A program and those it launches share one budget. Knows neither contexts nor passes.
 """
 
 from __future__ import annotations
@@ -20,26 +20,31 @@ class TokenBudget:
     """So many tokens, for one program or several.
 
     Attributes:
-        total: what it began with.
-        left: what is left of it.
+        total: what it began with; None is without a limit.
+        spent: what was put into contexts.
     """
 
-    __slots__ = ("left", "total")
+    __slots__ = ("spent", "total")
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None) -> None:
         """Begin with `total` tokens.
 
         Raises:
             UsageError: `bad-token-budget` if it is less than one.
         """
-        if total < 1:
+        if total is not None and total < 1:
             raise faults.bad_token_budget(total)
         self.total = total
-        self.left = total
+        self.spent = 0
+
+    @property
+    def left(self) -> int | None:
+        """What is left of it; None is without a limit."""
+        return None if self.total is None else max(0, self.total - self.spent)
 
     def charge(self, num_tokens: int) -> None:
         """Take off what a pass has put into its context."""
-        self.left = max(0, self.left - num_tokens)
+        self.spent += num_tokens
 
 
 class Budgets:
@@ -73,13 +78,16 @@ class Budgets:
             ProcessError: `token-budget-spent`.
         """
         budget = self._budgets.get(owner)
-        if budget is not None and not budget.left:
+        if budget is not None and budget.total is not None and not budget.left:
             raise faults.token_budget_spent(budget.total)
 
     def refusals(self) -> list[tuple[str, PieError]]:
         """The owners that may begin no pass any more, and why."""
-        budgets = self._budgets.items()
-        return [(owner, faults.token_budget_spent(budget.total)) for owner, budget in budgets if not budget.left]
+        return [
+            (owner, faults.token_budget_spent(budget.total))
+            for owner, budget in self._budgets.items()
+            if budget.total is not None and not budget.left
+        ]
 
     def most_steps(self, owners: Iterable[str]) -> int | None:
         """How many steps these decodes, given by their owners, may run before somebody looks; None without a limit.
@@ -89,4 +97,5 @@ class Budgets:
         if not self._budgets:
             return None
         counts = Counter(budget for owner in owners if (budget := self._budgets.get(owner)) is not None)
-        return min((max(1, budget.left // count) for budget, count in counts.items()), default=None)
+        steps = (max(1, left // count) for budget, count in counts.items() if (left := budget.left) is not None)
+        return min(steps, default=None)

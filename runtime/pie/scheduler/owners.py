@@ -37,7 +37,8 @@ class Owners:
             budget: tokens that it may put into its contexts; None is without a limit.
             waits: whether it waits until there is room; not so where somebody waits for it who is in.
         """
-        endowment = DEFAULT_ENDOWMENT if budget is None else max(1, -(-budget.left // self._page_size))
+        left = None if budget is None else budget.left
+        endowment = DEFAULT_ENDOWMENT if left is None else max(1, -(-left // self._page_size))
         if waits:
             await self._admission.enter(owner, endowment=endowment)
         else:
