@@ -8,13 +8,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.shell import Pie
 from tests.server.keys import KEYS, public_text
 
 from pie.server.auth import KeyDoorkeeper
-from pie.server.users import UsersFile
+from pie.server.limits import Limits
+from pie.server.users import Holder, UsersFile
 
 COMMENTED = """\
 # who may come in
@@ -37,9 +39,13 @@ def key_file(folder: Path, name: str, comment: str = "") -> str:
     return str(path)
 
 
-def rows(pie: Pie) -> list[dict[str, object]]:
-    listed: list[dict[str, object]] = json.loads(pie("auth", "list", "--json").out)
+def rows(pie: Pie) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(pie("auth", "list", "--json").out)
     return listed
+
+
+def names(row: dict[str, Any]) -> list[str]:
+    return [token["name"] for token in row["tokens"]]
 
 
 def test_a_key_is_added_for_its_owner_alone_and_listed(pie: Pie, tmp_path: Path, file: Path) -> None:
@@ -80,10 +86,11 @@ def test_a_token_is_printed_alone_and_lets_its_user_in(pie: Pie, file: Path) -> 
     assert "shown this once" in left.err
     assert token not in file.read_text()
     doorkeeper = KeyDoorkeeper(UsersFile(file).users, "the server's own")
-    assert doorkeeper.user_of(token) == "robot"
-    assert rows(pie) == [{"user": "robot", "keys": [], "tokens": ["ci"]}]
+    assert doorkeeper.holder_of(token) == Holder("robot", "ci")
+    tokens = [{"name": "ci", "limits": {}}]
+    assert rows(pie) == [{"user": "robot", "keys": [], "tokens": tokens, "limits": {}}]
     assert pie("auth", "remove", "robot", "--token", "ci").code == 0
-    assert doorkeeper.user_of(token) is None
+    assert doorkeeper.holder_of(token) is None
 
 
 def test_comments_and_others_stay(pie: Pie, tmp_path: Path, file: Path) -> None:
@@ -95,11 +102,12 @@ def test_comments_and_others_stay(pie: Pie, tmp_path: Path, file: Path) -> None:
     text = file.read_text()
     assert "# who may come in" in text
     assert "# the old one" in text
-    assert [(row["user"], row["tokens"]) for row in rows(pie)] == [("alice", ["token"]), ("bob", ["ci"])]
+    assert [(row["user"], names(row)) for row in rows(pie)] == [("alice", ["token"]), ("bob", ["ci"])]
     assert pie("auth", "remove", "alice").code == 0
     assert [row["user"] for row in rows(pie)] == ["bob"]
     assert pie("auth", "remove", "bob", "--key", "new").code == 0
-    assert rows(pie) == [{"user": "bob", "keys": [], "tokens": ["ci"]}]
+    [row] = rows(pie)
+    assert (row["user"], row["keys"], names(row)) == ("bob", [], ["ci"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -120,6 +128,12 @@ def test_comments_and_others_stay(pie: Pie, tmp_path: Path, file: Path) -> None:
         (["add", "bob", "--name", "x"], "usage"),
         (["token", "alcie"], "user-not-found"),
         (["token", "alice", "--name", "ci"], "credential-exists"),
+        (["token", "alice", "--requests-per-minute", "0"], "usage"),
+        (["limit", "alice"], "usage"),
+        (["limit", "alice", "--requests-per-minute", "many"], "usage"),
+        (["limit", "alice", "--tokens-per-minute", "1000000001"], "usage"),
+        (["limit", "alcie", "--tokens-per-minute", "5"], "user-not-found"),
+        (["limit", "alice", "--token", "cd", "--tokens-per-minute", "5"], "credential-not-found"),
         (["remove", "bob"], "user-not-found"),
         (["remove", "alice", "--key", "lap"], "credential-not-found"),
         (["remove", "alice", "--token", "laptop"], "credential-not-found"),
@@ -194,3 +208,48 @@ def test_inline_tables_and_several_places_of_a_user_can_be_edited(pie: Pie, tmp_
     assert [len(user.keys) for user in UsersFile(file).users().values()] == [2, 1, 1, 1]
     assert pie("auth", "remove", "bob").code == 0
     assert [row["user"] for row in rows(pie)] == ["alice", "carol", "dave"]
+
+
+def test_limits_of_users_and_tokens_are_kept_beside_them_and_listed(pie: Pie, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(COMMENTED.format(key=public_text("ed25519")))
+    file.chmod(0o600)
+    left = pie("auth", "limit", "alice", "--requests-per-minute", "60", "--concurrent-requests", "4")
+    assert left.out == "Limits of alice: 60 requests per minute, 4 concurrent requests.\n"
+    assert pie("auth", "limit", "bob", "--token", "ci", "--tokens-per-minute", "500").code == 0
+    secret = pie("auth", "token", "bob", "--name", "app", "--concurrent-requests", "1").out.strip()
+    doorkeeper = KeyDoorkeeper(UsersFile(file).users, "the server's own")
+    holder = doorkeeper.holder_of(secret)
+    assert holder == Holder("bob", "app")
+    assert doorkeeper.limits_of(holder) == (Limits(), Limits(concurrent_requests=1))
+    assert doorkeeper.limits_of(Holder("alice")) == (Limits(requests_per_minute=60, concurrent_requests=4), Limits())
+    assert doorkeeper.limits_of(Holder("bob", "gone")) == doorkeeper.limits_of(Holder("zoe")) == (Limits(), Limits())
+    alice, bob = rows(pie)
+    assert alice["limits"] == {"requests_per_minute": 60, "concurrent_requests": 4}
+    assert bob["limits"] == {}
+    app = {"name": "app", "limits": {"concurrent_requests": 1}}
+    assert bob["tokens"] == [{"name": "ci", "limits": {"tokens_per_minute": 500}}, app]
+    shown = pie("auth", "list").out
+    assert "60 requests per minute, 4 concurrent requests" in shown
+    assert "500 tokens per minute" in shown
+    assert "# the old one" in file.read_text()
+
+
+def test_limits_are_changed_one_by_one_and_taken_away(pie: Pie, file: Path) -> None:
+    pie("auth", "add", "alice")
+    pie("auth", "token", "alice", "--name", "ci", "--tokens-per-minute", "500", "--requests-per-minute", "5")
+    token = UsersFile(file).users()["alice"].tokens["ci"]
+    for whose in ([], ["--token", "ci"]):
+        assert pie("auth", "limit", "alice", *whose, "--concurrent-requests", "3").code == 0
+        assert pie("auth", "limit", "alice", *whose, "--tokens-per-minute", "9").code == 0
+        assert pie("auth", "limit", "alice", *whose, "--requests-per-minute", "none").code == 0
+    known = UsersFile(file).users()["alice"]
+    assert known.limits == known.tokens["ci"].limits == Limits(tokens_per_minute=9, concurrent_requests=3)
+    assert known.tokens["ci"].hash == token.hash
+    for whose in ([], ["--token", "ci"]):
+        left = pie("auth", "limit", "alice", *whose, "--tokens-per-minute", "none", "--concurrent-requests", "none")
+        assert left.out.endswith(": none of its own.\n")
+    known = UsersFile(file).users()["alice"]
+    assert known.limits == known.tokens["ci"].limits == Limits()
+    assert pie("auth", "remove", "alice", "--token", "ci").code == 0
+    assert UsersFile(file).users()["alice"].tokens == {}

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpcore2
 import pytest
@@ -79,9 +80,9 @@ async def test_a_process_belongs_to_the_user_of_the_token(routed: Server, monkey
     owners = []
     launch_for = routed.service.runtime.launch_for
 
-    def watched(client: Client, program: LoadedProgram, given: HttpExchange) -> Process:
+    def watched(client: Client, program: LoadedProgram, given: HttpExchange, **options: Any) -> Process:
         owners.append(client.username)
-        return launch_for(client, program, given)
+        return launch_for(client, program, given, **options)
 
     monkeypatch.setattr(routed.service.runtime, "launch_for", watched)
     assert (await ask(routed, "/answers")).status == 200

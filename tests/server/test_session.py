@@ -27,7 +27,7 @@ from pie.server.session import (
     Session,
 )
 from pie.server.uploads import UploadRoom, Uploads
-from pie.server.users import User, token_hash
+from pie.server.users import Token, User, token_hash
 from pie_client.chunks import CHUNK_BYTES, content_hash, split
 from pie_client.keys import PrivateKey
 from pie_client.messages import (
@@ -188,20 +188,22 @@ def test_a_signature_that_is_not_base64_is_told_so(signature: str) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "without-keys"])
 def test_who_has_no_key_is_not_authorized(name: str) -> None:
-    line = Line(closed=True, users={"without-keys": User(tokens={"t": token_hash("x")})})
+    line = Line(closed=True, users={"without-keys": User(tokens={"t": Token(token_hash("x"))})})
     assert line.say(AuthIdentify(corr_id=1, username=name)) == answer(1, f"User '{name}' is not authorized", ok=False)
 
 
 @pytest.mark.parametrize(("token", "user"), [("internal token", "internal"), ("mine", "me")])
 def test_a_token_comes_in_as_its_user(token: str, user: str) -> None:
-    line = Line(closed=True, users={"me": User(tokens={"a": token_hash("other"), "b": token_hash("mine")})})
+    line = Line(
+        closed=True, users={"me": User(tokens={"a": Token(token_hash("other")), "b": Token(token_hash("mine"))})}
+    )
     assert line.say(AuthByToken(corr_id=1, token=token)) == answer(1, "Authenticated")
     assert line.session.user == user
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "ä", "internal token ", token_hash("mine")])
 def test_a_wrong_token_waits_for_its_refusal(token: str) -> None:
-    line = Line(closed=True, users={"me": User(tokens={"b": token_hash("mine")})})
+    line = Line(closed=True, users={"me": User(tokens={"b": Token(token_hash("mine"))})})
     assert line.say(AuthByToken(corr_id=1, token=token)) == answer(1, "Invalid token", ok=False, after_s=DELAY_S)
     assert line.session.user is None
 

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from tests.server.keys import KEYS, openssh, pem, public_text
 
 from pie.errors import UsageError
-from pie.server.users import UsersFile, parse_public_key, token_hash
+from pie.server.limits import Limits
+from pie.server.users import Token, UsersFile, parse_public_key, token_hash
 from pie_client import ClientError, PrivateKey
 
 
@@ -29,7 +30,21 @@ def test_users_have_keys_and_hashes_of_tokens(tmp_path: Path) -> None:
     text = f'[users.me.keys]\nlaptop = "{public_text("ed25519")}"\n[users.me.tokens]\nci = "{token_hash("x")}"\n'
     user = write(tmp_path / "users.toml", text + "[users.you.keys]\n").users()["me"]
     assert list(user.keys) == ["laptop"]
-    assert user.tokens == {"ci": "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+    assert user.tokens == {"ci": Token("sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")}
+
+
+def test_users_and_tokens_have_limits(tmp_path: Path) -> None:
+    text = """
+[users.me.tokens]
+ci = { hash = "sha256:00", requests_per_minute = 5 }
+
+[users.me.limits]
+tokens_per_minute = 100
+concurrent_requests = 2
+"""
+    user = write(tmp_path / "users.toml", text).users()["me"]
+    assert user.tokens == {"ci": Token("sha256:00", Limits(requests_per_minute=5))}
+    assert user.limits == Limits(tokens_per_minute=100, concurrent_requests=2)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o604])
@@ -58,6 +73,11 @@ def test_a_changed_file_is_read_again_and_a_removed_one_lets_nobody_in(tmp_path:
         "[users.me.keys]\na = 1",
         '[users.me.keys]\na = "ssh-ed25519 nonsense"',
         '[users.me.tokens]\na = "the token itself"',
+        '[users.me.tokens]\na = { hash = "the token itself" }',
+        "[users.me.tokens]\na = { requests_per_minute = 5 }",
+        "[users.me.limits]\nrequests_per_minute = 0",
+        "[users.me.limits]\nrequests_per_minute = 1000000001",
+        "[users.me.limits]\nrequests = 1",
         "not toml",
         "\udcff",
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,16 +15,44 @@ from pie.cli.completing import users
 from pie.cli.grouping import Group
 
 if TYPE_CHECKING:
+    from pie.server.limits import Limits
     from pie.server.users_editing import UsersEditor
 
 __all__ = ["command"]
 
 MAX_KEY_BYTES = 64 << 10
+LIMITS = {
+    "requests_per_minute": "HTTP requests in a minute.",
+    "tokens_per_minute": "Tokens of prompts and answers in a minute.",
+    "concurrent_requests": "HTTP requests that are answered at a time.",
+}
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Bound(click.ParamType[int]):
+    """A number of at least 1, or `none`, which is 0 here."""
+
+    name = "number|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        from pie.server.limits import MAX_LIMIT
+
+        if value == "none":
+            return 0
+        return int(click.IntRange(1, MAX_LIMIT).convert(value, param, ctx))
+
+
+def limit_options(command: C) -> C:
+    """Add an option for each limit."""
+    for name, meaning in reversed(LIMITS.items()):
+        command = click.option(f"--{name.replace('_', '-')}", type=Bound(), metavar="N|none", help=meaning)(command)
+    return command
 
 
 @click.group("auth", cls=Group, short_help="Say who may come in to your server.")
 def command() -> None:
-    """Say who may come in to your server: users, their public SSH keys and their tokens.
+    """Say who may come in to your server: users, their public SSH keys, their tokens and their limits.
 
     They are in authorized_users.toml in PIE_HOME, which only you may read. A server that runs reads the file anew when
     it has changed.
@@ -32,6 +61,7 @@ def command() -> None:
     Examples:
       pie auth add alice --key alice.pub
       pie auth token alice --name ci
+      pie auth limit alice --requests-per-minute 60
       pie auth list
     """
 
@@ -67,7 +97,7 @@ def add(*, user: str, key: str | None, name: str | None) -> None:
 @command.command("list", short_help="List users, keys and tokens.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_users(*, as_json: bool) -> None:
-    """List users with their keys and tokens; of a token there is only its name.
+    """List users with their keys, tokens and limits; of a token there is only its name.
 
     \b
     Examples:
@@ -83,7 +113,8 @@ def list_users(*, as_json: bool) -> None:
             {
                 "user": name,
                 "keys": [{"name": key, "fingerprint": fingerprint(public)} for key, public in user.keys.items()],
-                "tokens": list(user.tokens),
+                "tokens": [{"name": token, "limits": known.limits.told()} for token, known in user.tokens.items()],
+                "limits": user.limits.told(),
             }
             for name, user in known.items()
         ]
@@ -91,11 +122,12 @@ def list_users(*, as_json: bool) -> None:
         return
     lines = []
     for name, user in known.items():
-        lines += [(name, "key", key, fingerprint(public)) for key, public in user.keys.items()]
-        lines += [(name, "token", token, "") for token in user.tokens]
-        if not (user.keys or user.tokens):
-            lines.append((name, "-", "", ""))
-    table(("user", "kind", "name", "fingerprint"), lines, empty="There are no users; add one with `pie auth add`.")
+        if user.limits.told() or not (user.keys or user.tokens):
+            lines.append((name, "-", "", "", _shown(user.limits)))
+        lines += [(name, "key", key, fingerprint(public), "") for key, public in user.keys.items()]
+        lines += [(name, "token", token, "", _shown(held.limits)) for token, held in user.tokens.items()]
+    heads = ("user", "kind", "name", "fingerprint", "limits")
+    table(heads, lines, empty="There are no users; add one with `pie auth add`.")
 
 
 @command.command("remove", short_help="Remove a user, a key or a token.")
@@ -127,22 +159,53 @@ def remove(*, user: str, key: str | None, token: str | None) -> None:
 @command.command("token", short_help="Make a token for a user.")
 @click.argument("user", shell_complete=users)
 @click.option("--name", default="token", show_default=True, help="What to call it.")
-def token(*, user: str, name: str) -> None:
-    """Make a token for USER and print it, this once: the file keeps no more than its hash.
+@limit_options
+def token(*, user: str, name: str, **limits: int | None) -> None:
+    """Make a token for USER and print it, this once: the file keeps no more than its hash, and its own limits.
 
     \b
     Examples:
       pie auth token alice
+      pie auth token alice --name app --tokens-per-minute 20000 --concurrent-requests 2
       PIE_TOKEN=$(pie auth token alice --name ci) pie ps
     """
+    from pie.server.limits import Limits
+
     editor = _editor()
-    secret = editor.add_token(user, name)
+    secret = editor.add_token(user, name, Limits(**{limit: bound or None for limit, bound in limits.items()}))
     try:
         click.echo(secret)
     except OSError:  # nobody has read it
         editor.remove(user, "tokens", name)
         raise
     click.echo(f"It is shown this once. Whoever has it comes in as {user}, with PIE_TOKEN set to it.", err=True)
+
+
+@command.command("limit", short_help="Limit what a user or a token may ask for.")
+@click.argument("user", shell_complete=users)
+@click.option("--token", metavar="NAME", help="Limit this token alone, within the limits of its user.")
+@limit_options
+def limit(*, user: str, token: str | None, **limits: int | None) -> None:
+    """Limit what USER, or one token of USER, may ask for over HTTP; the limits that are not given stay.
+
+    Where a user has no limit, that of `[limits]` in the configuration holds; a token has none unless it is given one.
+
+    \b
+    Examples:
+      pie auth limit alice --requests-per-minute 60 --concurrent-requests 4
+      pie auth limit alice --token ci --tokens-per-minute 20000
+      pie auth limit alice --requests-per-minute none
+    """
+    changes = {name: bound or None for name, bound in limits.items() if bound is not None}
+    if not changes:
+        raise click.UsageError("give a limit, such as --requests-per-minute 60.")
+    left = _editor().limit(user, token, changes)
+    whose = user if token is None else f"the token {token} of {user}"
+    click.echo(f"Limits of {whose}: {_shown(left) or 'none of its own'}.")
+
+
+def _shown(limits: Limits) -> str:
+    return ", ".join(f"{bound} {name.replace('_', ' ')}" for name, bound in limits.told().items())
 
 
 def _editor() -> UsersEditor:

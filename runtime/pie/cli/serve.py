@@ -53,6 +53,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
     """
     from pie.configuration.configuration import load_configuration
     from pie.configuration.routes import check_routes, read_route
+    from pie.server.limits import Limits
     from pie.server.logs import set_up_logging
     from pie.server.settings import ServerSettings
     from pie.server.tasks.settings import DAY_S, TaskSettings
@@ -69,6 +70,11 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
         max_upload_bytes=configuration["server.max_upload_mb"] << 20,
         max_processes=configuration["server.max_processes"],
         max_processes_per_user=configuration["server.max_processes_per_user"],
+        limits=Limits(
+            requests_per_minute=configuration["limits.requests_per_minute"],
+            tokens_per_minute=configuration["limits.tokens_per_minute"],
+            concurrent_requests=configuration["limits.concurrent_requests"],
+        ),
         vllm_metrics=configuration["server.vllm_metrics"],
         routes=check_routes((*configuration.routes, *map(read_route, routes))),
         tasks=TaskSettings(

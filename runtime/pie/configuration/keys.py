@@ -66,7 +66,7 @@ class Key:
             return f"one of {', '.join(self.choices)}"
         text = _NAMES[self.kind]
         if self.minimum > -math.inf and self.maximum < math.inf:
-            return f"{text} from {self.minimum:g} to {self.maximum:g}"
+            return f"{text} from {self.minimum:g} to {self.maximum:.12g}"
         return f"{text} from {self.minimum:g}" if self.minimum > -math.inf else text
 
     def check(self, value: Any) -> Value:
@@ -174,6 +174,30 @@ KEYS: tuple[Key, ...] = (
     Key("limits.cpu_s", "number", None, "CPU of one program in all, in seconds; unlimited unless given.", minimum=0.1),
     Key("limits.scratch_mb", "integer", 256, "Files of one program under /scratch, in MiB.", minimum=0),
     Key("limits.children", "integer", 64, "Programs that one program may launch, at a time.", minimum=0),
+    Key(
+        "limits.requests_per_minute",
+        "integer",
+        None,
+        "HTTP requests of one user in a minute; unlimited unless given.",
+        minimum=1,
+        maximum=1_000_000_000,
+    ),
+    Key(
+        "limits.tokens_per_minute",
+        "integer",
+        None,
+        "Tokens of the prompts and answers of one user in a minute; unlimited unless given.",
+        minimum=1,
+        maximum=1_000_000_000,
+    ),
+    Key(
+        "limits.concurrent_requests",
+        "integer",
+        None,
+        "HTTP requests of one user that are answered at a time; unlimited unless given.",
+        minimum=1,
+        maximum=1_000_000_000,
+    ),
     Key(
         "programs.folder",
         "path",

@@ -14,7 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from pie.server.users import PublicKey, Users, token_hash
+from pie.server.limits import UNLIMITED, Limits
+from pie.server.users import Holder, PublicKey, Users, token_hash
 
 __all__ = ["CHALLENGE_BYTES", "INTERNAL_USER", "Doorkeeper", "KeyDoorkeeper", "OpenDoorkeeper", "new_token"]
 
@@ -38,8 +39,12 @@ class Doorkeeper(Protocol):
         """Whether one of the user's keys made the signature."""
         ...
 
-    def user_of(self, token: str) -> str | None:
+    def holder_of(self, token: str) -> Holder | None:
         """Whose token it is; None if nobody's."""
+        ...
+
+    def limits_of(self, holder: Holder) -> tuple[Limits, Limits]:
+        """The limits of the user, and those of the token."""
         ...
 
 
@@ -58,9 +63,13 @@ class OpenDoorkeeper:
         """Never asked."""
         return True
 
-    def user_of(self, token: str) -> str | None:
+    def holder_of(self, token: str) -> Holder | None:
         """Clients that can only show a token must come in as well."""
-        return INTERNAL_USER
+        return Holder(INTERNAL_USER)
+
+    def limits_of(self, holder: Holder) -> tuple[Limits, Limits]:
+        """Nobody has any."""
+        return UNLIMITED, UNLIMITED
 
 
 class KeyDoorkeeper:
@@ -85,15 +94,21 @@ class KeyDoorkeeper:
         user = self._users().get(username)
         return user is not None and any(_verify(key, challenge, signature) for key in user.keys.values())
 
-    def user_of(self, token: str) -> str | None:
+    def holder_of(self, token: str) -> Holder | None:
         """Whose token it is; every token there is gets compared, so that the time tells nothing."""
-        found = INTERNAL_USER if hmac.compare_digest(token.encode(), self._internal_token.encode()) else None
+        found = Holder(INTERNAL_USER) if hmac.compare_digest(token.encode(), self._internal_token.encode()) else None
         digest = token_hash(token)
         for name, user in self._users().items():
-            for known in user.tokens.values():
-                if hmac.compare_digest(digest, known):
-                    found = name
+            for token_name, known in user.tokens.items():
+                if hmac.compare_digest(digest, known.hash):
+                    found = Holder(name, token_name)
         return found
+
+    def limits_of(self, holder: Holder) -> tuple[Limits, Limits]:
+        """What the file says now; none of what is not there any more."""
+        user = self._users().get(holder.user)
+        token = None if user is None or holder.token is None else user.tokens.get(holder.token)
+        return UNLIMITED if user is None else user.limits, UNLIMITED if token is None else token.limits
 
 
 def new_token() -> str:

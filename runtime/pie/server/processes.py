@@ -157,13 +157,19 @@ class ProcessTable:
         return process_id
 
     def launch_for_request(
-        self, program: LoadedProgram, given: str | HttpExchange | Inbox, *, owner: str, listener: Listener
+        self,
+        program: LoadedProgram,
+        given: str | HttpExchange | Inbox,
+        *,
+        owner: str,
+        listener: Listener,
+        budget: TokenBudget | None = None,
     ) -> Process:
         """Start a process that answers an HTTP request, or many: nobody attaches to it, and nothing of it is kept."""
         process_id = str(uuid.uuid4())
         mailbox = Mailbox(listener)
         mailbox.close()  # what it has to say, the request says
-        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, given)
+        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, given, budget=budget)
         self._answering[process_id] = owner, process
         task = asyncio.get_running_loop().create_task(self._answered(process), name=f"watch {process_id}")
         self._watching.add(task)

@@ -12,11 +12,13 @@ from pie.runtime import Runtime
 from pie.server.answering import Answering
 from pie.server.auth import Doorkeeper
 from pie.server.daemons import Daemons
+from pie.server.limits import Accounts, Limiter
 from pie.server.processes import ProcessTable
 from pie.server.programs import InstalledPrograms
 from pie.server.session import Session
 from pie.server.settings import ServerSettings
 from pie.server.uploads import UploadRoom, Uploads
+from pie.server.users import Holder
 
 __all__ = ["Service"]
 
@@ -38,6 +40,7 @@ class Service:
         num_sessions: connections now.
         is_draining: whether nothing new is launched any more.
         answerings: what answers at paths of the server's own port.
+        limiter: what users have used of their limits.
         server_id: tells this server from others, and from itself when it is started again.
         upload_room: memory for unfinished uploads.
     """
@@ -51,6 +54,7 @@ class Service:
     num_sessions: int = 0
     is_draining: bool = False
     answerings: list[Answering] = field(default_factory=list)
+    limiter: Limiter = field(default_factory=Limiter)
     server_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     upload_room: UploadRoom = field(init=False)
 
@@ -87,6 +91,14 @@ class Service:
         """End the programs that stay up at paths of the server's port."""
         for answering in self.answerings:
             await answering.close()
+
+    def accounts_of(self, holder: Holder) -> Accounts:
+        """For whom a request counts: its user, and its token if that has limits of its own."""
+        of_user, of_token = self.doorkeeper.limits_of(holder)
+        accounts = {f"user {holder.user!r}": of_user.over(self.settings.limits)}
+        if of_token.told():
+            accounts[f"token {holder.token!r} of {holder.user!r}"] = of_token
+        return accounts
 
     def check_open(self) -> None:
         """Raise unless new work is taken.

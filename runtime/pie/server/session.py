@@ -216,9 +216,10 @@ class Session:
             return self._identify(message.corr_id, message.username)
         if isinstance(message, AuthProve):
             return self._prove(message.corr_id, message.signature)
-        self.user = self._doorkeeper.user_of(message.token)
-        if self.user is None:
+        holder = self._doorkeeper.holder_of(message.token)
+        if holder is None:
             return self._refuse_late(message.corr_id, "Invalid token")
+        self.user = holder.user
         return _answer(message.corr_id, "Authenticated")
 
     def _identify(self, number: int, username: str) -> Send:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pie.config import Route
+from pie.server.limits import UNLIMITED, Limits
 from pie.server.tasks.settings import TaskSettings
 
 __all__ = ["ServerSettings"]
@@ -30,6 +31,7 @@ class ServerSettings:
         stalled_s: how long a step of a model may take before the server is not ready.
         max_processes: processes of all users at a time, those that answer requests among them.
         max_processes_per_user: processes of one user at a time.
+        limits: of the HTTP requests of each user who has none of the user's own.
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
         routes: programs that answer HTTP requests at paths of the server's port.
         tasks: bounds of tasks.
@@ -48,6 +50,7 @@ class ServerSettings:
     stalled_s: float = 5.0
     max_processes: int = 2048
     max_processes_per_user: int = 2048
+    limits: Limits = UNLIMITED
     vllm_metrics: bool = False
     routes: tuple[Route, ...] = ()
     tasks: TaskSettings = field(default_factory=TaskSettings)

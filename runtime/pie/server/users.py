@@ -5,6 +5,10 @@
 
     [users.alice.tokens]
     ci = "sha256:9f86d081..."
+    robot = { hash = "sha256:60303ae2...", requests_per_minute = 10 }
+
+    [users.alice.limits]
+    tokens_per_minute = 100000
 
 Keys are public ones: OpenSSH, PKCS#8 PEM or PKCS#1 PEM. Of a token only the hash is there.
 """
@@ -25,12 +29,49 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from pie.errors import UsageError
+from pie.server.limits import UNLIMITED, Limits
 from pie_client.keys import MIN_RSA_BITS
 
-__all__ = ["PublicKey", "User", "Users", "UsersFile", "fingerprint", "parse_public_key", "token_hash"]
+__all__ = [
+    "Holder",
+    "PublicKey",
+    "Token",
+    "User",
+    "Users",
+    "UsersFile",
+    "fingerprint",
+    "parse_public_key",
+    "token_hash",
+]
 
 PublicKey = rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has come in.
+
+    Attributes:
+        user: the name.
+        token: the name of the token that was shown; None if it was none of the user's.
+    """
+
+    user: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a user.
+
+    Attributes:
+        hash: as `token_hash` makes it.
+        limits: its own, within those of the user.
+    """
+
+    hash: str
+    limits: Limits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +80,26 @@ class User:
 
     Attributes:
         keys: name -> public key.
-        tokens: name -> hash, as `token_hash` makes it.
+        tokens: name -> token.
+        limits: of all that comes in with any of them.
     """
 
     keys: Mapping[str, PublicKey] = field(default_factory=dict)
-    tokens: Mapping[str, str] = field(default_factory=dict)
+    tokens: Mapping[str, Token] = field(default_factory=dict)
+    limits: Limits = UNLIMITED
 
 
 Users = Mapping[str, User]
 
 
+class _LimitedToken(Limits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    hash: str
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, str] = {}
-    tokens: dict[str, str] = {}
+    tokens: dict[str, str | _LimitedToken] = {}
+    limits: Limits = UNLIMITED
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,13 +197,18 @@ def _parse(path: Path, data: bytes) -> Users:
 
 
 def _user(path: Path, name: str, table: _Table) -> User:
-    for token in table.tokens.values():
-        if not token.startswith("sha256:"):
-            raise _bad_file(path, f"a token of {name} is no hash")
+    tokens = {token: _token(told) for token, told in table.tokens.items()}
+    if not all(token.hash.startswith("sha256:") for token in tokens.values()):
+        raise _bad_file(path, f"a token of {name} is no hash")
     try:
-        return User({key: parse_public_key(text) for key, text in table.keys.items()}, table.tokens)
+        keys = {key: parse_public_key(text) for key, text in table.keys.items()}
     except UsageError as error:
         raise _bad_file(path, f"a key of {name}: {error.cause}") from None
+    return User(keys, tokens, table.limits)
+
+
+def _token(told: str | _LimitedToken) -> Token:
+    return Token(told) if isinstance(told, str) else Token(told.hash, UNLIMITED.over(told))
 
 
 def _bad_file(path: Path, cause: str) -> UsageError:

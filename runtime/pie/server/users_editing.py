@@ -6,7 +6,7 @@ import difflib
 import fcntl
 import os
 import tomllib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +17,19 @@ from tomlkit.exceptions import TOMLKitError
 from pie.durable import make_folder, replace_file
 from pie.errors import UsageError
 from pie.server.auth import INTERNAL_USER, new_token
+from pie.server.limits import UNLIMITED, Limits
 from pie.server.session import MAX_USERNAME
-from pie.server.users import Users, UsersFile, parse_public_key, token_hash
+from pie.server.users import User, Users, UsersFile, parse_public_key, token_hash
 
 __all__ = ["Kind", "UsersEditor", "read_public_key"]
 
 Kind = Literal["keys", "tokens"]
 Tables = Any
-"""users -> name -> keys or tokens -> name -> text, as plain dictionaries or as a document with its comments."""
+"""users -> name -> keys, tokens or limits, as plain dictionaries or as a document with its comments."""
 
 
 class UsersEditor:
-    """Adds and removes users, their public keys and their tokens."""
+    """Adds and removes users, their public keys, their tokens and their limits."""
 
     def __init__(self, path: Path) -> None:
         """Edit the file at `path`, which is made when there is something to write."""
@@ -67,12 +68,13 @@ class UsersEditor:
         with self._locked() as users:
             self._add(users, name, "keys", key, text)
 
-    def add_token(self, name: str, token: str) -> str:
+    def add_token(self, name: str, token: str, limits: Limits = UNLIMITED) -> str:
         """Make a token for a user and store its hash; the token itself.
 
         Args:
             name: the user.
             token: the name of the token.
+            limits: its own.
 
         Raises:
             UsageError: `user-not-found`, `credential-exists`, `bad-user-name`, or what `users` raises.
@@ -80,8 +82,30 @@ class UsersEditor:
         with self._locked() as users:
             _check_there(name, users)
             secret = new_token()
-            self._add(users, name, "tokens", token, token_hash(secret))
+            self._add(users, name, "tokens", token, _told(token_hash(secret), limits))
         return secret
+
+    def limit(self, name: str, token: str | None, changes: Mapping[str, int | None]) -> Limits:
+        """Change limits of a user, or of one token; those that hold then.
+
+        Args:
+            name: the user.
+            token: the name of the token; None is the user.
+            changes: new bounds by their names in `Limits`; None takes one away.
+
+        Raises:
+            UsageError: `user-not-found`, `credential-not-found`, or what `users` raises.
+        """
+        with self._locked() as users:
+            _check_there(name, users)
+            if token is None:
+                self._change(lambda tables: _change_limits(tables[name].setdefault("limits", {}), changes))
+                return _changed(users[name].limits, changes)
+            _check_has(users, name, "tokens", token)
+            known = users[name].tokens[token]
+            limits = _changed(known.limits, changes)
+            self._change(lambda tables: tables[name]["tokens"].update({token: _told(known.hash, limits)}))
+        return limits
 
     def remove_user(self, name: str) -> None:
         """Remove a user with all keys and tokens.
@@ -101,24 +125,18 @@ class UsersEditor:
         """
         with self._locked() as users:
             _check_there(name, users)
-            known = users[name].keys if kind == "keys" else users[name].tokens
-            if credential not in known:
-                raise UsageError(
-                    "credential-not-found",
-                    f"{name} has no {kind[:-1]} {credential!r}",
-                    remedy=_nearest(credential, known),
-                )
+            _check_has(users, name, kind, credential)
             self._change(lambda tables: tables[name][kind].pop(credential))
 
-    def _add(self, users: Users, name: str, kind: Kind, credential: str, text: str) -> None:
+    def _add(self, users: Users, name: str, kind: Kind, credential: str, told: Any) -> None:
         _check_name(credential)
-        if name in users and credential in (users[name].keys if kind == "keys" else users[name].tokens):
+        if name in users and credential in _known(users[name], kind):
             raise UsageError(
                 "credential-exists",
                 f"{name} has a {kind[:-1]} {credential!r} already",
                 remedy="Choose another --name, or remove that one first.",
             )
-        self._change(lambda tables: tables.setdefault(name, {}).setdefault(kind, {}).update({credential: text}))
+        self._change(lambda tables: tables.setdefault(name, {}).setdefault(kind, {}).update({credential: told}))
 
     def _change(self, change: Callable[[Tables], object]) -> None:
         """Make a change in the document and in plain dictionaries; it is written if both say the same."""
@@ -195,6 +213,39 @@ def _bad_name(cause: str) -> UsageError:
 def _check_there(name: str, users: Users) -> None:
     if name not in users:
         raise UsageError("user-not-found", f"there is no user {name!r}", remedy=_nearest(name, users))
+
+
+def _check_has(users: Users, name: str, kind: Kind, credential: str) -> None:
+    known = _known(users[name], kind)
+    if credential not in known:
+        raise UsageError(
+            "credential-not-found", f"{name} has no {kind[:-1]} {credential!r}", remedy=_nearest(credential, known)
+        )
+
+
+def _known(user: User, kind: Kind) -> Collection[str]:
+    return user.keys if kind == "keys" else user.tokens
+
+
+def _told(token_hash: str, limits: Limits) -> Any:
+    """A token as the file has it: its hash, and beside it in one line what limits it has."""
+    if not limits.told():
+        return token_hash
+    table = tomlkit.inline_table()
+    table.update({"hash": token_hash, **limits.told()})
+    return table
+
+
+def _changed(limits: Limits, changes: Mapping[str, int | None]) -> Limits:
+    return Limits(**{**limits.told(), **changes})
+
+
+def _change_limits(table: Tables, changes: Mapping[str, int | None]) -> None:
+    for name, bound in changes.items():
+        if bound is None:
+            table.pop(name, None)
+        else:
+            table[name] = bound
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -38,8 +38,8 @@ def started(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     started: list[Process] = []
     launch_for = runtime.launch_for
 
-    def watched(client: Client, program: LoadedProgram, given: Any) -> Process:
-        started.append(launch_for(client, program, given))
+    def watched(client: Client, program: LoadedProgram, given: Any, **options: Any) -> Process:
+        started.append(launch_for(client, program, given, **options))
         return started[-1]
 
     monkeypatch.setattr(runtime, "launch_for", watched)

@@ -124,6 +124,13 @@ async def test_the_document_is_sent_and_each_of_its_references_leads_somewhere(s
 
 
 @pytest.mark.parametrize("path", BODIES)
+async def test_what_takes_a_body_tells_of_limits(path: str) -> None:
+    response = responses(path)["429"]
+    assert "rate_limit_exceeded" in response["description"]
+    assert "Retry-After" in response["headers"]
+
+
+@pytest.mark.parametrize("path", BODIES)
 @EXAMPLES
 @given(st.data())
 async def test_requests_that_fit_the_schema_get_documented_answers(

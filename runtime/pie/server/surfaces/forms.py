@@ -26,7 +26,7 @@ from pie.server.surfaces.responses_request import ResponsesRequest
 
 __all__ = ["route_operations", "surface_operations"]
 
-OF_POSTS = (400, 401, 404, 408, 413, 500, 503, 504)
+OF_POSTS = (400, 401, 404, 408, 413, 429, 500, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class _Schemas:
     def _error(self, status: int, own_codes: frozenset[str]) -> dict[str, Any]:
         codes = ", ".join(codes_of(status, own_codes)) or "any other code"
         headers = {**_own_headers(), "X-SIE-Error-Code": {"description": "The code.", "schema": {"type": "string"}}}
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             headers["Retry-After"] = {"description": "In seconds.", "schema": {"type": "integer"}}
         return {
             "description": f"{HTTPStatus(status).phrase}: {codes}.",

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any, Self
 
 from pie.errors import PieError, RequestError
+from pie.server.limits import RateLimited
 
 __all__ = ["OF_TASKS", "Refusal", "codes_of", "headers_of", "status_of", "told"]
 
@@ -43,6 +44,7 @@ STATUS = {
     "method-not-allowed": 405,
     "body-too-slow": 408,
     "body-too-large": 413,
+    "rate-limit-exceeded": 429,
     "busy": 503,
     "no-room": 503,
     "out-of-pages": 503,
@@ -56,7 +58,7 @@ STATUS = {
 }
 """The status of other errors, by their code; 500 of any that is in neither table."""
 
-TYPES = {401: "authentication_error", 404: "not_found_error", 503: "service_unavailable"}
+TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 503: "service_unavailable"}
 WORDS = {
     "model-not-served": "model_not_found",
     "prompt-too-long": "context_exceeded",
@@ -129,6 +131,8 @@ def headers_of(error: PieError) -> dict[str, str]:
     """The headers that go with an error."""
     code = {"x-sie-error-code": _word(error)}
     match status_of(error):
+        case 429 if isinstance(error, RateLimited):
+            return {"retry-after": str(error.retry_after_s), **code}
         case 503:
             return {"retry-after": RETRY_AFTER_S, **code}
         case 401:

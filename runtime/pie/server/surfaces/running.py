@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
+from pie.scheduler.budgets import TokenBudget
 from pie.server.service import Service
 from pie.server.surfaces.vocabulary import Given, Took
+from pie.server.users import Holder
 
 __all__ = ["Run", "Said", "running"]
 
@@ -112,22 +114,33 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    service: Service, program: LoadedProgram, given: Given, *, owner: str, with_messages: bool = False
+    service: Service, program: LoadedProgram, given: Given, *, holder: Holder, with_messages: bool = False
 ) -> AsyncIterator[Run]:
-    """Launch a program within the bounds of all launches; it ends with the block.
+    """Launch a program within the bounds of all launches; it ends with the block, and its tokens are spent then.
 
     Raises:
         ProcessError: `shutting-down`, `too-many-processes`.
     """
     service.check_open()
-    service.check_room(owner, 1)
+    service.check_room(holder.user, 1)
     run = Run(with_messages=with_messages)
-    process = service.processes.launch_for_request(program, json.dumps(given), owner=owner, listener=run.hear)
+    accounts, counted = service.accounts_of(holder), TokenBudget(None)
+    is_counted = any(limits.tokens_per_minute is not None for limits in accounts.values())
+    process = service.processes.launch_for_request(
+        program,
+        json.dumps(given),
+        owner=holder.user,
+        listener=run.hear,
+        budget=counted if is_counted else None,
+    )
     outcome = asyncio.get_running_loop().create_task(process.outcome(), name=f"outcome of {process.process_id}")
     run.belongs_to(process.process_id, outcome)
     try:
         yield run
     finally:
         process.terminate()
-        await asyncio.wait([outcome])
-        outcome.exception()  # it has been told where somebody waited for it
+        try:
+            await asyncio.wait([outcome])
+            outcome.exception()  # it has been told where somebody waited for it
+        finally:
+            service.limiter.spend(accounts, counted.spent)

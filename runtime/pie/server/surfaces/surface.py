@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from pie.errors import PieError, ProcessError
 from pie.process.programs import LoadedProgram
-from pie.server.owner import owner_of
+from pie.server.owner import holder_of
 from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
@@ -21,6 +23,7 @@ from pie.server.surfaces.refusal import Refusal
 from pie.server.surfaces.running import Run, Said, running
 from pie.server.surfaces.sender import Sender
 from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, Took, read_answer, read_logprobs
+from pie.server.users import Holder
 
 __all__ = ["Bounds", "Exchange", "Surface", "Words"]
 
@@ -127,14 +130,23 @@ class Surface:
     async def _serve(self, scope: Scope, receive: Receive, sender: Sender, request_id: str) -> None:
         if scope["method"] != "POST":
             raise Refusal("method-not-allowed", f"{scope['method']} is not answered here", remedy="Send a POST.")
-        owner = owner_of(self._service.doorkeeper, scope)
+        holder = holder_of(self._service.doorkeeper, scope)
         self._service.check_open()
+        with ExitStack() as place:
+            place.enter_context(self._service.limiter.admitted(self._service.accounts_of(holder)))
+            exchange = await self._exchange(scope, receive, request_id)
+            if exchange.words is not None:
+                sender.failing = exchange.words.failed
+            await self._while_there(receive, sender, self._answer(exchange, holder, sender, place))
+
+    async def _exchange(self, scope: Scope, receive: Receive, request_id: str) -> Exchange:
         body = await self._receive(scope, receive)
-        exchange = self._read(Incoming(body, request_id, scope["path_params"].get("model", "")))
-        if exchange.words is not None:
-            sender.failing = exchange.words.failed
+        return self._read(Incoming(body, request_id, scope["path_params"].get("model", "")))
+
+    async def _while_there(self, receive: Receive, sender: Sender, answer: Coroutine[Any, Any, None]) -> None:
+        """Answer as long as the client is there, or to the end if the surface continues."""
         leaving = asyncio.ensure_future(client_leaves(receive))
-        answering = asyncio.ensure_future(self._answer(exchange, owner, sender))
+        answering = asyncio.ensure_future(answer)
         try:
             await asyncio.wait([leaving, answering], return_when=asyncio.FIRST_COMPLETED)
             if self._continues and not answering.done():
@@ -158,20 +170,24 @@ class Surface:
         finally:
             self._num_reading -= 1
 
-    async def _answer(self, exchange: Exchange, owner: str, sender: Sender) -> None:
-        program = await self._find()
-        words, hears = exchange.words, exchange.words is not None and "logprobs" in exchange.given
-        async with running(self._service, program, exchange.given, owner=owner, with_messages=hears) as run:
+    async def _answer(self, exchange: Exchange, holder: Holder, sender: Sender, place: ExitStack) -> None:
+        """Let a program answer; before the client has all of it, the place is free and the tokens are spent."""
+        program, words = await self._find(), exchange.words
+        hears = words is not None and "logprobs" in exchange.given
+        async with running(self._service, program, exchange.given, holder=holder, with_messages=hears) as run:
             if words is None:
                 while await run.more() is not None:  # which is in the answer too
                     pass
-                await sender.whole(exchange.whole(await run.value(), run.took()))
+                rest = partial(sender.whole, exchange.whole(await run.value(), run.took()))
             else:
-                await _stream(words, run, sender, self._bounds.ping_s)
+                answer = await _stream(words, run, sender, self._bounds.ping_s)
+                rest = partial(_end, words, answer, run.took(), sender)
+        place.close()
+        await rest()
 
 
-async def _stream(words: Words, run: Run, sender: Sender, ping_s: float | None) -> None:
-    """Send what the program prints, then the rest of its answer; before there is something, only pings."""
+async def _stream(words: Words, run: Run, sender: Sender, ping_s: float | None) -> Answer:
+    """Send what the program prints, then the rest of its text; before there is something, only pings."""
     num_said = num_told = 0
     while (said := await _next(run, sender, ping_s)) is not None:
         for logprobs in map(read_logprobs, said.messages):
@@ -185,7 +201,11 @@ async def _stream(words: Words, run: Run, sender: Sender, ping_s: float | None) 
     if rest := answer.choices[0].text[num_said:]:
         for event in words.piece(rest):
             await sender.event(event)
-    for event in words.end(answer, run.took()):
+    return answer
+
+
+async def _end(words: Words, answer: Answer, took: Took, sender: Sender) -> None:
+    for event in words.end(answer, took):
         await sender.event(event)
     if words.marks_end:
         await sender.done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pie.server.tasks.record import End
+from pie.server.users import Holder
 
 __all__ = ["Live"]
 
@@ -14,7 +15,7 @@ class Live:
 
     Attributes:
         task_id: a UUID.
-        owner: the user.
+        holder: whose it is; of a task that an earlier server has left it is not known by which token it came.
         texts: what was generated, in pieces.
         canceled: set when nobody wants it any more.
         after: set when the task before it has been launched, or need not be waited for.
@@ -25,10 +26,10 @@ class Live:
         news: set when there is more; take it before you look, since another one follows.
     """
 
-    def __init__(self, task_id: str, owner: str) -> None:
+    def __init__(self, task_id: str, holder: Holder) -> None:
         """Nothing has been said."""
         self.task_id = task_id
-        self.owner = owner
+        self.holder = holder
         self.texts: list[str] = []
         self.canceled = asyncio.Event()
         self.after: asyncio.Event | None = None
@@ -37,6 +38,11 @@ class Live:
         self.end: End | None = None
         self.is_left = False
         self.news = asyncio.Event()
+
+    @property
+    def owner(self) -> str:
+        """The user."""
+        return self.holder.user
 
     @property
     def text(self) -> str:

@@ -15,13 +15,14 @@ from starlette.websockets import WebSocket
 
 from pie.errors import PieError, ProcessError
 from pie.server.guard import Guard
-from pie.server.owner import owner_of
+from pie.server.owner import holder_of
 from pie.server.surfaces.body import ClientLeft, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
 from pie.server.tasks.request import read_task
 from pie.server.tasks.stream import serve_stream
 from pie.server.tasks.tasks import Tasks
+from pie.server.users import Holder
 
 __all__ = ["make_tasks_app", "task_routes"]
 
@@ -30,7 +31,7 @@ BODY_S = 30.0
 MAX_READING = 256
 """Bodies that are read at a time, since each is held in memory."""
 
-Answer = Callable[[Request, str], Awaitable[dict[str, Any]]]
+Answer = Callable[[Request, Holder], Awaitable[dict[str, Any]]]
 log = logging.getLogger(__name__)
 
 
@@ -43,18 +44,20 @@ def task_routes(tasks: Tasks) -> list[BaseRoute]:
     """All paths of tasks."""
     reading = _Reading(tasks)
 
-    async def chat(request: Request, owner: str) -> dict[str, Any]:
-        tasks.service.check_open()
-        record = read_task(await reading.body(request), tasks.service.runtime.models, owner=owner)
-        await tasks.submit(record)
+    async def chat(request: Request, holder: Holder) -> dict[str, Any]:
+        service = tasks.service
+        service.check_open()
+        with service.limiter.admitted(service.accounts_of(holder)):
+            record = read_task(await reading.body(request), service.runtime.models, owner=holder.user)
+            await tasks.submit(record, holder)
         return {"task_id": record.task_id, "status": "QUEUED"}
 
-    async def show(request: Request, owner: str) -> dict[str, Any]:
-        return (await tasks.find(request.path_params["task_id"], owner=owner)).told()
+    async def show(request: Request, holder: Holder) -> dict[str, Any]:
+        return (await tasks.find(request.path_params["task_id"], owner=holder.user)).told()
 
-    async def cancel(request: Request, owner: str) -> dict[str, Any]:
+    async def cancel(request: Request, holder: Holder) -> dict[str, Any]:
         task_id = request.path_params["task_id"]
-        await tasks.cancel(task_id, owner=owner)
+        await tasks.cancel(task_id, owner=holder.user)
         return {"status": "cancel_requested", "task_id": task_id}
 
     async def stream(websocket: WebSocket) -> None:
@@ -119,8 +122,8 @@ class _Endpoint:
         method = scope["method"]
         if method != self._method:
             raise Refusal("method-not-allowed", f"{method} is not answered here", remedy=f"Send a {self._method}.")
-        owner = owner_of(self._tasks.service.doorkeeper, scope)
-        return JSONResponse(await self._answer(Request(scope, receive), owner))
+        holder = holder_of(self._tasks.service.doorkeeper, scope)
+        return JSONResponse(await self._answer(Request(scope, receive), holder))
 
 
 def _refusal(error: PieError) -> Response:

@@ -59,7 +59,7 @@ async def _generate(service: Service, record: Record, live: Live) -> End:
     await _room(service, record.owner, live)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    async with running(service, program, json.loads(record.given), owner=record.owner) as run:
+    async with running(service, program, json.loads(record.given), holder=live.holder) as run:
         live.has_launched = True
         live.turned.set()
         while (said := await run.more()) is not None:

@@ -16,6 +16,7 @@ from pie.server.tasks.record import End, Record, failed
 from pie.server.tasks.running import NO_ROOM_S, run_task
 from pie.server.tasks.settings import TaskSettings
 from pie.server.tasks.table import TaskTable
+from pie.server.users import Holder
 
 __all__ = ["Tasks"]
 
@@ -53,8 +54,8 @@ class Tasks:
         except (PieError, OSError) as error:
             log.error("no tasks are taken: %s", error)
 
-    async def submit(self, record: Record) -> None:
-        """Take a task; it is on the disk when this returns.
+    async def submit(self, record: Record, holder: Holder) -> None:
+        """Take a task of a user; it is on the disk when this returns.
 
         Raises:
             ProcessError: `shutting-down`, `too-many-tasks`, `tasks-not-stored`, `tasks-in-use`, `tasks-unusable`.
@@ -73,7 +74,7 @@ class Tasks:
             await self._table.add(record)
         finally:
             self._num_adding -= 1
-        self._enlist(Live(record.task_id, record.owner))
+        self._enlist(Live(record.task_id, holder))
         self._advance()
 
     async def find(self, task_id: str, *, owner: str) -> Record:
@@ -142,7 +143,7 @@ class Tasks:
             await self._table.forget(before_s=self._oldest_s, max_kept=self.settings.max_kept)
             self._is_open = True
         for task_id, owner in left:
-            self._enlist(Live(task_id, owner))
+            self._enlist(Live(task_id, Holder(owner)))
         self._advance()
 
     def _enlist(self, live: Live) -> None:
