@@ -81,6 +81,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
             port=configuration["tasks.port"],
             max_running=configuration["tasks.max_running"],
             max_waiting=configuration["tasks.max_waiting"],
+            max_waiting_per_user=configuration["tasks.max_waiting_per_user"],
             max_kept=configuration["tasks.max_kept"],
             kept_s=configuration["tasks.kept_days"] * DAY_S,
         ),

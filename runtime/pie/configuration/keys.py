@@ -152,6 +152,7 @@ KEYS: tuple[Key, ...] = (
     Key("tasks.port", "integer", None, "A second port, for tasks alone; 0 takes a free one.", minimum=0, maximum=65535),
     Key("tasks.max_running", "integer", 16, "Tasks that run at a time.", minimum=1),
     Key("tasks.max_waiting", "integer", 10_000, "Tasks that wait and run at a time.", minimum=1),
+    Key("tasks.max_waiting_per_user", "integer", 2000, "Tasks of one user that wait and run at a time.", minimum=1),
     Key("tasks.max_kept", "integer", 10_000, "Finished tasks that are kept, the newest.", minimum=0),
     Key("tasks.kept_days", "number", 7, "How long finished tasks are kept, in days.", minimum=0),
     Key(

@@ -91,6 +91,26 @@ async def test_a_server_with_too_many_tasks_says_when_to_come_again(runtime: Run
             await cancel(server, task_id)
 
 
+async def test_a_user_with_too_many_tasks_leaves_room_for_others(runtime: Runtime, tmp_path: Path) -> None:
+    users = tmp_path / "authorized_users.toml"
+    users.write_text("".join(f'[users.{name}.tokens]\nci = "{token_hash(name)}"\n' for name in ("wilma", "fred")))
+    users.chmod(0o600)
+    settings, body = TaskSettings(max_running=1, max_waiting_per_user=2), body_of(runtime.model.name)
+    async with serving(runtime, tmp_path, settings, authentication=True, max_processes=0) as server:
+        ids = [(await post(server, CHAT, body, token="wilma")).body["task_id"] for _ in range(2)]
+        for _ in range(3):
+            reply = await post(server, CHAT, body, token="wilma")
+            assert reply.error == (503, "RESOURCE_EXHAUSTED", None)
+            assert "2 tasks of yours" in reply.body["error"]["message"]
+            assert reply.headers["retry-after"] == "5"
+        assert (await post(server, CHAT, body, token="fred")).status == 200
+        await cancel(server, ids[0], "wilma")
+        assert (await post(server, CHAT, body, token="wilma")).status == 200
+    async with serving(runtime, tmp_path, settings, authentication=True, max_processes=0) as server:
+        assert (await post(server, CHAT, body, token="wilma")).status == 503  # what an earlier server has left counts
+        assert [(await post(server, CHAT, body, token="fred")).status for _ in range(2)] == [200, 503]
+
+
 async def test_a_user_without_room_does_not_hold_up_the_queue_for_ever(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Tasks:
         self._live: dict[str, Live] = {}  # all that have not ended
         self._waiting: dict[str, Live] = {}  # those of them that were not begun, the oldest first
         self._running: dict[asyncio.Task[None], Live] = {}
-        self._num_adding = 0
+        self._counts: Counter[str] = Counter()  # of those that have not ended and those that are added, by user
         self._last: asyncio.Event | None = None  # of the task that was begun last, see `Live`
         self._looking_again: asyncio.TimerHandle | None = None
         self._closing = asyncio.Event()
@@ -62,18 +63,13 @@ class Tasks:
         """
         self.service.check_open()
         await self._open()
-        num_tasks = len(self._live) + self._num_adding
-        if num_tasks >= self.settings.max_waiting:
-            raise ProcessError(
-                "too-many-tasks",
-                f"{num_tasks} tasks wait and run",
-                remedy="Wait until some have ended, or cancel them.",
-            )
-        self._num_adding += 1
+        self._check_room(holder.user)
+        self._counts[holder.user] += 1
         try:
             await self._table.add(record)
-        finally:
-            self._num_adding -= 1
+        except BaseException:
+            self._counts[holder.user] -= 1
+            raise
         self._enlist(Live(record.task_id, holder))
         self._advance()
 
@@ -143,8 +139,22 @@ class Tasks:
             await self._table.forget(before_s=self._oldest_s, max_kept=self.settings.max_kept)
             self._is_open = True
         for task_id, owner in left:
+            self._counts[owner] += 1
             self._enlist(Live(task_id, Holder(owner)))
         self._advance()
+
+    def _check_room(self, user: str) -> None:
+        counted = (
+            (self._counts.total(), self.settings.max_waiting, "tasks"),
+            (self._counts[user], self.settings.max_waiting_per_user, "tasks of yours"),
+        )
+        for num_tasks, limit, whose in counted:
+            if num_tasks >= limit:
+                raise ProcessError(
+                    "too-many-tasks",
+                    f"{num_tasks} {whose} wait and run",
+                    remedy="Wait until some have ended, or cancel them.",
+                )
 
     def _enlist(self, live: Live) -> None:
         self._live[live.task_id] = self._waiting[live.task_id] = live
@@ -219,6 +229,7 @@ class Tasks:
             raise
         finally:
             del self._live[live.task_id]
+            self._counts[live.owner] -= 1
             live.finish(end)
 
 
