@@ -47,11 +47,11 @@ class ServerProcess:
 
 
 @contextmanager
-def started(home: Path, cache: Path, **environment: str) -> Iterator[ServerProcess]:
-    """A server that lets everybody in, with the folders and variables given; it is killed in the end."""
+def started(home: Path, cache: Path, *options: str, **environment: str) -> Iterator[ServerProcess]:
+    """A server that lets everybody in, with folders, options and variables as given; it is killed in the end."""
     home.mkdir(exist_ok=True)
     variables = {**os.environ, "PIE_HOME": str(home), "PIE_CACHE": str(cache), "OMP_NUM_THREADS": "1", **environment}
-    words = [sys.executable, "-m", "pie", "serve", "--port", "0", "--no-auth"]
+    words = [sys.executable, "-m", "pie", "serve", "--port", "0", "--no-auth", *options]
     with (
         (home / "log").open("ab") as log,
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, env=variables, text=True) as process,

@@ -37,7 +37,9 @@ FLAGS = {"server.host": "host", "server.port": "port", "tasks.port": "tasks_port
     "--route", "routes", multiple=True, metavar="PATH=PROGRAM", help="Let an installed program answer at PATH."
 )
 @click.option("--no-auth", is_flag=True, help="Let everybody in; on loopback addresses only.")
-def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
+@click.option("--debug", is_flag=True, help="Show tracebacks, also those of the programs of failed tasks to clients.")
+@click.pass_obj
+def command(shows_all: bool, /, *, debug: bool, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:  # noqa: FBT001 (click's call)
     """Serve clients until it is stopped.
 
     Clients connect with a WebSocket, upload and launch programs, talk to them, leave and come back. The first Ctrl-C or
@@ -48,7 +50,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
       pie serve
       pie serve --port 9000 --model ~/models/Qwen3-0.6B
       pie serve --model Qwen/Qwen3-0.6B
-      pie serve --no-auth
+      pie serve --no-auth --debug
       pie serve --route /answers=http-answers
     """
     from pie.configuration.configuration import load_configuration
@@ -85,6 +87,7 @@ def command(*, no_auth: bool, routes: tuple[str, ...], **options: Any) -> int:
             max_kept=configuration["tasks.max_kept"],
             kept_s=configuration["tasks.kept_days"] * DAY_S,
         ),
+        debug=debug or shows_all,
         grace_s=configuration["server.grace_s"],
     )
     set_up_logging(form=configuration["server.log_format"], level=configuration["server.log_level"])

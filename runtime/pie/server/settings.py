@@ -35,6 +35,7 @@ class ServerSettings:
         vllm_metrics: whether `/metrics` tells what vLLM has too under its names as well.
         routes: programs that answer HTTP requests at paths of the server's port.
         tasks: bounds of tasks.
+        debug: whether clients are shown the tracebacks of programs that answer them.
         grace_s: how long processes may go on after the first SIGTERM.
     """
 
@@ -54,4 +55,5 @@ class ServerSettings:
     vllm_metrics: bool = False
     routes: tuple[Route, ...] = ()
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    debug: bool = False
     grace_s: float = 30.0

@@ -89,6 +89,30 @@ async def test_a_table_that_cannot_be_written_is_told(runtime: Runtime, tmp_path
         assert (await post(server, CHAT, body_of(runtime.model.name))).error == (503, "tasks_not_stored", None)
 
 
+async def test_a_table_of_an_older_version_is_used(runtime: Runtime, tmp_path: Path) -> None:
+    async with serving(runtime, tmp_path) as server:
+        before = await ended(server, await send(server))
+    with closing(sqlite3.connect(tmp_path / "tasks.sqlite3")) as connection:
+        connection.execute("alter table tasks drop column error_trace")
+        connection.execute("pragma user_version = 1")
+        connection.commit()
+    for _ in range(2):
+        async with serving(runtime, tmp_path) as server:
+            assert (await show(server, before["task_id"])).body == before
+            assert (await ended(server, await send(server, "word " * 9000)))["status"] == "FAILED"
+
+
+async def test_a_table_of_a_newer_version_is_left_alone(runtime: Runtime, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.sqlite3"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("pragma user_version = 1000")
+        connection.commit()
+    before = file.read_bytes()
+    async with serving(runtime, tmp_path) as server:
+        assert (await post(server, CHAT, body_of(runtime.model.name))).error == (500, "tasks_unusable", None)
+    assert file.read_bytes() == before
+
+
 class Remote:
     """As much of a server as the client of tasks needs, over a server in a process of its own."""
 
@@ -116,3 +140,11 @@ async def test_a_killed_server_has_kept_all_that_it_told(tmp_path: Path, cache_d
     assert all(ends[task_id] == before for task_id, before in told.items() if before["status"] == "COMPLETED")
     assert {end["status"] for end in ends.values()} <= {"COMPLETED", "INTERRUPTED"}
     assert sum(end["status"] == "INTERRUPTED" for end in ends.values()) <= 2
+
+
+async def test_an_operator_lets_clients_see_tracebacks(tmp_path: Path, cache_dir: Path) -> None:
+    with started(tmp_path / "home", cache_dir, "--debug") as process:
+        remote: Any = Remote(process.url)
+        reply = await post(remote, CHAT, body_of("embedded_model", "word " * 9000))
+        ((event,), _) = await stream(remote, reply.body["task_id"])
+    assert event["data"]["trace"].startswith("Traceback ")

@@ -168,3 +168,41 @@ async def test_a_task_whose_program_fails_says_why(server: Server) -> None:
     events, code = await stream(server, task_id)
     assert code == 1000
     assert events == [{"type": "ERROR", "data": {"message": told["error"]["message"]}}]
+
+
+async def test_the_traceback_of_a_program_is_told_by_a_server_that_shows_them(runtime: Runtime, tmp_path: Path) -> None:
+    async with serving(runtime, tmp_path, debug=True) as server:
+        traced = await send(server, "word " * 9000)
+        early, _ = await stream(server, traced)
+        told = await ended(server, traced)
+        late, _ = await stream(server, traced)
+    assert early == late
+    (event,) = late
+    assert event["type"] == "ERROR"
+    assert event["data"]["message"] == told["error"]["message"]
+    assert set(told["error"]) == {"code", "message"}
+    trace = event["data"]["trace"]
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert 'File "main.py", line ' in trace
+    assert "prompt-too-long" in trace.splitlines()[-1]
+    async with serving(runtime, tmp_path) as server:
+        assert await stream(server, traced) == (
+            [{"type": "ERROR", "data": {"message": told["error"]["message"]}}],
+            1000,
+        )
+        plain = await send(server, "word " * 9000)
+        await ended(server, plain)
+    async with serving(runtime, tmp_path, debug=True) as server:
+        assert await stream(server, traced) == (late, 1000)
+        (event,), _ = await stream(server, plain)
+        assert set(event["data"]) == {"message"}  # nothing was kept to tell
+
+
+async def test_a_task_that_is_ended_by_its_server_has_no_traceback(runtime: Runtime, tmp_path: Path) -> None:
+    async with serving(runtime, tmp_path, debug=True) as server:
+        task_id = await send_long(server)
+        async with connect(f"{server.url}/inference/{task_id}/stream") as websocket:
+            await websocket.recv()
+            await server.drain()
+            last = [json.loads(message) async for message in websocket][-1]
+    assert (last["type"], set(last["data"])) == ("ERROR", {"message"})

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pie.errors import PieError
+from pie.process.process import ProgramFailed
 
 __all__ = ["End", "Record", "Status", "failed"]
 
@@ -25,6 +26,7 @@ class End:
         tokens_per_second: of the whole run; 0 unless completed.
         error_code: what went wrong; empty if nothing did.
         error_message: the same for people.
+        error_trace: the program's own traceback; empty unless it raised, and the server shows tracebacks.
     """
 
     status: Status
@@ -33,6 +35,7 @@ class End:
     tokens_per_second: float = 0.0
     error_code: str = ""
     error_message: str = ""
+    error_trace: str = ""
 
     def told(self) -> dict[str, Any]:
         """What is told of it, by the names of `GET /inference/{task_id}`."""
@@ -43,19 +46,21 @@ class End:
             return {"error": {"code": self.error_code, "message": self.error_message}}
         return {}
 
-    def event(self) -> dict[str, Any]:
-        """The last event of a stream."""
+    def event(self, *, with_trace: bool) -> dict[str, Any]:
+        """The last event of a stream; `with_trace` it has the traceback of a program that raised."""
         if self.status == "COMPLETED":
             return {"type": "DONE", "data": self.told()}
         if self.status == "CANCELED":
             return {"type": "CANCELED"}
-        return {"type": "ERROR", "data": {"message": self.error_message}}
+        trace = {"trace": self.error_trace} if with_trace and self.error_trace else {}
+        return {"type": "ERROR", "data": {"message": self.error_message, **trace}}
 
 
-def failed(error: PieError, text: str, *, status: Status = "FAILED") -> End:
-    """The end of a task that met an error."""
+def failed(error: PieError, text: str, *, status: Status = "FAILED", with_trace: bool = False) -> End:
+    """The end of a task that met an error; `with_trace` it keeps the traceback of a program that raised."""
     message = f"{error.cause}. {error.remedy}" if error.remedy else error.cause
-    return End(status, text, error_code=error.code.replace("-", "_"), error_message=message)
+    trace = error.traceback if with_trace and isinstance(error, ProgramFailed) else ""
+    return End(status, text, error_code=error.code.replace("-", "_"), error_message=message, error_trace=trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,12 +60,13 @@ class TaskReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskNews(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The text of a TOKEN, the result of DONE, or the message of an ERROR."""
+    """The text of a TOKEN, the result of DONE, or the message of an ERROR and, with `pie serve --debug`, its trace."""
 
     text: str | None = None
     result: TaskResult | None = None
     tokens_per_second: float | None = None
     message: str | None = None
+    trace: str | None = None
 
 
 class TaskEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

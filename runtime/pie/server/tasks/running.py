@@ -46,7 +46,11 @@ async def run_task(service: Service, record: Record, live: Live, closing: asynci
     try:
         return generating.result()
     except PieError as error:
-        return _interrupted(error, live) if error.code == "shutting-down" else failed(error, live.text)
+        return (
+            _interrupted(error, live)
+            if error.code == "shutting-down"
+            else failed(error, live.text, with_trace=service.settings.debug)
+        )
     except Exception:  # a defect of ours: whoever waits for the task must learn that it is over
         log.exception("task %s failed", record.task_id)
         return failed(_server_failed(), live.text)

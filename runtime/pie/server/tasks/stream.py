@@ -76,22 +76,24 @@ async def _tell(websocket: WebSocket, tasks: Tasks, owner: str) -> None:
         await websocket.close(NOT_FOUND if error.code == "task-not-found" else TRY_AGAIN_LATER, error.code)
         return
     is_whole = False
-    async for event in _of_record(found) if isinstance(found, Record) else _of_live(found, tasks.settings.ping_s):
+    debug, ping_s = tasks.service.settings.debug, tasks.settings.ping_s
+    events = _of_record(found, debug=debug) if isinstance(found, Record) else _of_live(found, ping_s, debug=debug)
+    async for event in events:
         await websocket.send_json(event)
         is_whole = event["type"] in ("DONE", "ERROR", "CANCELED")
     await websocket.close(ENDED if is_whole else RESTARTS)
 
 
-async def _of_record(record: Record) -> AsyncIterator[Event]:
+async def _of_record(record: Record, *, debug: bool) -> AsyncIterator[Event]:
     """The events of a task that has ended: its text in one piece."""
     if record.end is None:
         return
     if record.end.text:
         yield _token(record.end.text)
-    yield record.end.event()
+    yield record.end.event(with_trace=debug)
 
 
-async def _of_live(live: Live, ping_s: float) -> AsyncIterator[Event]:
+async def _of_live(live: Live, ping_s: float, *, debug: bool) -> AsyncIterator[Event]:
     """The events of a task from its beginning; there is no last one if the server stops before it ends."""
     num_told = 0
     while True:
@@ -100,7 +102,7 @@ async def _of_live(live: Live, ping_s: float) -> AsyncIterator[Event]:
             num_told += 1
             yield _token(live.texts[num_told - 1])
         if live.end is not None:
-            yield live.end.event()
+            yield live.end.event(with_trace=debug)
             return
         if live.is_left:
             return

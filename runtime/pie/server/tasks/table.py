@@ -23,7 +23,7 @@ from pie.server.tasks.record import End, Record, Status, failed
 __all__ = ["TaskTable"]
 
 FILE = "tasks.sqlite3"
-SCHEMA = 1
+SCHEMA = 2
 BUSY_S = 1.0
 TABLE = """
 create table tasks (
@@ -41,9 +41,13 @@ create table tasks (
     finish_reason text not null default '',
     tokens_per_second real not null default 0,
     error_code text not null default '',
-    error_message text not null default ''
+    error_message text not null default '',
+    error_trace text not null default ''
 ) strict
 """
+ADD_TRACE = "alter table tasks add column error_trace text not null default ''"
+"""What a table of schema 1 lacks."""
+
 BY_END = "create index tasks_by_end on tasks (completed_at) where completed_at is not null"
 INSERT = """
 insert into tasks (task_id, owner, model_id, prompt, parameters, given, created_at, status)
@@ -51,11 +55,11 @@ values (?, ?, ?, ?, ?, ?, ?, 'QUEUED')
 """
 FINISH = """
 update tasks set status = ?, completed_at = ?, text = ?, finish_reason = ?, tokens_per_second = ?, error_code = ?,
-error_message = ? where task_id = ?
+error_message = ?, error_trace = ? where task_id = ?
 """
 FIND = """
 select task_id, owner, model_id, prompt, parameters, given, created_at, status, completed_at,
-text, finish_reason, tokens_per_second, error_code, error_message from tasks where task_id = ?
+text, finish_reason, tokens_per_second, error_code, error_message, error_trace from tasks where task_id = ?
 """
 NUM_SENT = 7
 """Columns of it that never change."""
@@ -192,9 +196,12 @@ class TaskTable:
         schema = connection.execute("pragma user_version").fetchone()[0]
         if schema > SCHEMA:
             raise _unusable(f"{self.file} was written by a newer version of Pie")
-        if schema < SCHEMA:
+        if schema == 0:
             connection.execute(TABLE)
             connection.execute(BY_END)
+        elif schema < SCHEMA:
+            connection.execute(ADD_TRACE)
+        if schema < SCHEMA:
             connection.execute(f"pragma user_version = {SCHEMA}")
 
     def _opened(self) -> sqlite3.Connection:
@@ -238,8 +245,8 @@ def _interrupt(connection: sqlite3.Connection, now_s: float) -> None:
 
 
 def _ended(task_id: str, end: End, now_s: float) -> tuple[object, ...]:
-    said = (end.text, end.finish_reason, end.tokens_per_second, end.error_code, end.error_message)
-    return (end.status, now_s, *said, task_id)
+    said = (end.text, end.finish_reason, end.tokens_per_second)
+    return (end.status, now_s, *said, end.error_code, end.error_message, end.error_trace, task_id)
 
 
 def _find(connection: sqlite3.Connection, task_id: str) -> Record | None:
