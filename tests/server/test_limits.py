@@ -72,7 +72,7 @@ def test_tokens_are_owed_and_paid_back() -> None:
     limiter.spend({"a": limits}, 101)
     refused = asked(limiter, a=limits)
     assert refused is not None
-    assert "60 tokens per minute" in refused.cause
+    assert refused.cause.startswith("tokens per minute of a are limited to 60,")
     assert refused.retry_after_s == 101
     clock.now_s += 100.5
     assert asked(limiter, a=limits) is not None
@@ -137,3 +137,29 @@ def test_in_the_long_run_no_more_tokens_are_spent_than_there_are(limit: int, ask
         assert spent <= limit + (clock.now_s - 1000) * limit / 60 + 5000
     assert num_refused == 0 or spent >= limit
     assert num_waited_s >= num_refused
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from(["come", "come too", "leave"]), st.integers(0, 9)), max_size=60),
+)
+def test_places_are_those_of_whoever_is_there(of_user: int, of_token: int, acts: list[tuple[str, int]]) -> None:
+    limiter = Limiter(clock=Clock())
+    user, token = Limits(concurrent_requests=of_user), Limits(concurrent_requests=of_token)
+    there: list[tuple[ExitStack, bool]] = []
+    for act, index in acts:
+        if act == "leave":
+            if there:
+                there.pop(index % len(there))[0].close()
+            continue
+        shows_token = act == "come too"
+        has_room = len(there) < of_user and (not shows_token or sum(shown for _, shown in there) < of_token)
+        stack = ExitStack()
+        try:
+            stack.enter_context(limiter.admitted({"user": user, "token": token} if shows_token else {"user": user}))
+        except RateLimited:
+            assert not has_room
+        else:
+            assert has_room
+            there.append((stack, shows_token))

@@ -150,7 +150,7 @@ def _check(name: str, account: _Account, limits: Limits, now_s: float) -> None:
     at_a_time = limits.concurrent_requests
     if at_a_time is not None and account.num_running >= at_a_time:
         raise RateLimited(
-            f"{name} has {at_a_time} requests answered at a time, and as many are now",
+            f"requests at a time of {name} are limited to {at_a_time}, and as many are answered now",
             remedy="Wait until one has been answered.",
             wait_s=TURN_S,
         )
@@ -158,7 +158,7 @@ def _check(name: str, account: _Account, limits: Limits, now_s: float) -> None:
     for (bucket, limit), what in zip(buckets, ("requests", "tokens"), strict=True):
         if limit is not None and (wait_s := bucket.wait_s(limit, now_s)):
             raise RateLimited(
-                f"{name} has {limit} {what} per minute, and they are used up for {math.ceil(wait_s)} s",
+                f"{what} per minute of {name} are limited to {limit}, and used up for {math.ceil(wait_s)} s",
                 remedy="Wait as long as Retry-After says.",
                 wait_s=wait_s,
             )

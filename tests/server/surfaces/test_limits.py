@@ -14,9 +14,10 @@ import openai
 import pytest
 import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam
+from tests.server.server_process import started
 from tests.server.surfaces.client import CHAT, COMPLETIONS, RESPONSES, Reply, address, chat_body, joined, opened, post
 from tests.server.tasks.client import CHAT as TASKS
-from tests.server.tasks.client import ended, serving
+from tests.server.tasks.client import Remote, ended, serving
 
 from pie.runtime import Runtime
 from pie.server.limits import Limiter, Limits, RateLimited
@@ -121,7 +122,7 @@ async def test_tokens_count_as_they_are_told(limited: Server, runtime: Runtime, 
     assert refused.error == (429, "rate_limit_exceeded", None)
     spent = int(refused.headers["retry-after"]) - 1
     assert abs(spent - total) <= 8  # each choice has a cue of its own, and its last token is never read
-    assert "60 tokens per minute" in refused.body["error"]["message"]
+    assert refused.body["error"]["message"].startswith("tokens per minute of user 'local' are limited to 60,")
 
 
 async def test_a_request_is_not_charged_for_what_it_was_refused_for(limited: Server) -> None:
@@ -209,7 +210,7 @@ async def test_a_user_has_own_limits_or_those_of_the_server(closed: Server) -> N
 async def test_a_token_has_limits_within_those_of_its_user(closed: Server) -> None:
     assert await statuses(closed, "fred-2", 2) == [200, 429]
     told = (await ask(closed, CHAT, "fred-2")).body["error"]["message"]
-    assert told.startswith("token 'two' of 'fred' has 1 requests per minute")
+    assert told.startswith("requests per minute of token 'two' of 'fred' are limited to 1,")
     assert await statuses(closed, "fred-1", 2) == [200, 429]
 
 
@@ -245,3 +246,18 @@ async def test_the_openai_client_comes_again_as_it_is_told(closed: Server, clock
         assert (refused.value.code, refused.value.type) == ("rate_limit_exceeded", "rate_limit_error")
         await ask_once(2)
     assert told_s == ["1", "1"]
+
+
+async def test_the_configuration_has_limits_for_each_user(tmp_path: Path, cache_dir: Path) -> None:
+    limits = {
+        "PIE_LIMITS_REQUESTS_PER_MINUTE": "2",
+        "PIE_LIMITS_TOKENS_PER_MINUTE": "1",
+        "PIE_LIMITS_CONCURRENT_REQUESTS": "3",
+    }
+    with started(tmp_path / "home", cache_dir, **limits) as process:
+        remote: Any = Remote(process.url)
+        body = chat_body("embedded_model", max_tokens=60)
+        replies = [await post(remote, CHAT, body) for _ in range(2)]
+    assert replies[0].status == 200
+    assert replies[1].error == (429, "rate_limit_exceeded", None)
+    assert replies[1].body["error"]["message"].startswith("tokens per minute of user 'local' are limited to 1,")

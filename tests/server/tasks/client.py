@@ -18,10 +18,30 @@ from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.tasks.settings import TaskSettings
 
-__all__ = ["CHAT", "LONG", "body_of", "cancel", "ended", "send", "send_long", "serving", "show", "stream", "text_of"]
+__all__ = [
+    "CHAT",
+    "LONG",
+    "Remote",
+    "body_of",
+    "cancel",
+    "ended",
+    "send",
+    "send_long",
+    "serving",
+    "show",
+    "stream",
+    "text_of",
+]
 
 CHAT = "/inference/chat"
 LONG = "Tell me a long story."
+
+
+class Remote:
+    """As much of a server as the client of tasks needs, over a server in a process of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
 
 
 def body_of(model: str, text: str = "What is the capital of Norway?", **parameters: Any) -> dict[str, Any]:

@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 from tests.server.server_process import started
 from tests.server.surfaces.client import post
-from tests.server.tasks.client import CHAT, LONG, body_of, ended, send, send_long, serving, show, stream, text_of
+from tests.server.tasks.client import (
+    CHAT,
+    LONG,
+    Remote,
+    body_of,
+    ended,
+    send,
+    send_long,
+    serving,
+    show,
+    stream,
+    text_of,
+)
 from websockets.asyncio.client import connect
 
 from pie.runtime import Runtime
@@ -111,13 +123,6 @@ async def test_a_table_of_a_newer_version_is_left_alone(runtime: Runtime, tmp_pa
     async with serving(runtime, tmp_path) as server:
         assert (await post(server, CHAT, body_of(runtime.model.name))).error == (500, "tasks_unusable", None)
     assert file.read_bytes() == before
-
-
-class Remote:
-    """As much of a server as the client of tasks needs, over a server in a process of its own."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
 
 
 async def test_a_killed_server_has_kept_all_that_it_told(tmp_path: Path, cache_dir: Path) -> None:
