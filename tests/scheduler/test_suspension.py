@@ -96,6 +96,28 @@ async def test_pages_that_nobody_took_meanwhile_are_not_copied_back() -> None:
         assert fake.moves_home == 1  # the working page
 
 
+async def test_who_leaves_does_not_write_over_a_copy_that_is_about_to_be_read() -> None:
+    fake = device(num_host_pages=6)
+    async with running(fake) as scheduler:
+        contexts, histories = [scheduler.create("a"), scheduler.create("b")], [History(), History()]
+        for number, (context, history) in enumerate(zip(contexts, histories, strict=True)):
+            history.extend(prompt(number, 22))
+            await feed(scheduler, context, prompt(number, 22))
+            await scheduler.suspend(contexts[0])
+        await scheduler.reserve(contexts[1], NUM_PAGES - 6)  # nothing of the first one stays on the device
+        scheduler.release(contexts[1], NUM_PAGES - 6)
+        residency = scheduler._stepper.residency
+        residency.restore(scheduler._contexts.get(contexts[0]))
+        await scheduler.suspend(contexts[1])  # before the loop could hand over the copies of the first one
+        scheduler.check()
+        for context, history in zip(contexts, histories, strict=True):
+            history.extend([5])
+            assert await feed(scheduler, context, [5]) == history.next_token()
+        assert (fake.moves_out, fake.moves_home) == (6, 6)
+        await scheduler.suspend(contexts[0])  # the host pages can be had again
+        assert scheduler.ledger().stashed == 6
+
+
 async def test_without_host_memory_the_tokens_are_computed_again() -> None:
     async with running(device()) as scheduler:
         context, history = scheduler.create("a"), History()

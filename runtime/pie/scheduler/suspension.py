@@ -55,6 +55,7 @@ class Suspension:
         self._contexts = contexts
         self._num_host_pages = num_host_pages
         self._free = list(range(num_host_pages - 1, -1, -1))
+        self._leaving: list[HostPageId] = []  # read by `homeward`; free when those copies are handed over
 
     @property
     def num_stashed(self) -> int:
@@ -113,8 +114,8 @@ class Suspension:
         for page, times in Counter(page for number, page in pages.items() if number not in known).items():
             pool.share([page] * (times - 1))
         self.homeward += [(context.pages[number], away.copies[number]) for number in fetched]
-        # The copies back come after those out: a host page given away now is written in a later turn only.
-        self._free += away.copies.values()
+        # The copies back come after those out, so whoever leaves before they are handed over must not write there.
+        self._leaving += away.copies.values()
         context.away = None
         del self.away[context.id]
         return Arrival(context, fetched, layout.runs, stand_in)
@@ -132,6 +133,8 @@ class Suspension:
         """The copies to hand to the device now: out, and then back."""
         outward, homeward = [(page, slot) for slot, page in self.outward.items()], self.homeward
         self.outward, self.homeward = {}, []
+        self._free += self._leaving
+        self._leaving = []
         return outward, homeward
 
     def lose(self, slots: Iterable[HostPageId]) -> list[Context]:
@@ -151,13 +154,13 @@ class Suspension:
             self._drop_copies(context)
 
     def check(self) -> None:
-        """Verify that each host page is free or holds one page of one context.
+        """Verify that each host page is free, is about to be, or holds one page of one context.
 
         Raises:
             RuntimeError: something does not add up; this is a bug of the scheduler.
         """
         used = [slot for context in self.away.values() if context.away for slot in context.away.copies.values()]
-        if sorted([*used, *self._free]) != list(range(self._num_host_pages)):
+        if sorted([*used, *self._free, *self._leaving]) != list(range(self._num_host_pages)):
             raise RuntimeError("the host pages are not exactly the free ones and those of suspended contexts")
         if any(context.pages or context.away is None for context in self.away.values()):
             raise RuntimeError("a suspended context has pages")
