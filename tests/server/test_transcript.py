@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pie.errors import ProcessError
 from pie.host.mailbox import Event
 from pie.server.history import HEARD_CHARACTERS, HEARD_EVENTS, PAGE_CHARACTERS, HeardRoom
-from pie.server.transcript import KEPT_BYTES, KEPT_EVENTS, MAX_TEXT_BYTES, Transcript
+from pie.server.transcript import KEPT_BYTES, KEPT_EVENTS, MAX_TEXT_BYTES, Offer, Transcript
 from pie_client.chunks import CHUNK_BYTES, content_hash
 from pie_client.messages import File, ProcessEvent
 
@@ -25,11 +25,17 @@ def nothing() -> None:
 def read(transcript: Transcript) -> list[tuple[str, str]]:
     """All that is to be sent, as sent."""
     found: list[tuple[str, str]] = []
-    while (message := transcript.next()) is not None:
-        assert isinstance(message, ProcessEvent)
-        found.append((message.event, message.value))
-        transcript.was_sent()
+    while (offer := transcript.next()) is not None:
+        assert isinstance(offer.message, ProcessEvent)
+        found.append((offer.message.event, offer.message.value))
+        transcript.was_sent(offer)
     return found
+
+
+def offered(transcript: Transcript) -> Offer:
+    offer = transcript.next()
+    assert offer is not None
+    return offer
 
 
 def say(transcript: Transcript, text: str) -> Awaitable[None] | None:
@@ -55,7 +61,7 @@ def test_what_was_not_sent_when_the_client_left_is_sent_to_the_next_one() -> Non
     transcript.attach(nothing)
     say(transcript, "one")
     say(transcript, "two")
-    assert transcript.next() == ProcessEvent(process_id="p", event="message", value="one")  # not sent
+    assert offered(transcript).message == ProcessEvent(process_id="p", event="message", value="one")  # not sent
     transcript.detach()
     say(transcript, "three")
     transcript.attach(nothing)
@@ -111,6 +117,64 @@ async def test_a_process_that_waits_goes_on_when_its_reader_leaves() -> None:
     await wait
 
 
+async def test_who_comes_while_the_last_event_is_being_sent_to_another_client_gets_it_too() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    transcript.finish("return", "1")
+    to_the_first = offered(transcript)
+    transcript.detach()
+    transcript.attach(nothing)
+    waiting = asyncio.ensure_future(transcript.heard())
+    transcript.was_sent(to_the_first)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert read(transcript) == [("return", "1")]
+    await waiting
+
+
+@pytest.mark.parametrize("says_it_late", [False, True])
+def test_an_event_on_its_way_to_another_client_takes_none_from_who_comes(says_it_late: bool) -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.attach(nothing)
+    for text in ("one", "two"):
+        say(transcript, text)
+    to_the_first = offered(transcript)
+    transcript.detach()
+    transcript.attach(nothing)
+    if says_it_late:
+        assert read(transcript) == [("message", "one"), ("message", "two")]
+    transcript.was_sent(to_the_first)
+    assert read(transcript) == ([] if says_it_late else [("message", "two")])
+
+
+def test_a_chunk_on_its_way_to_another_client_takes_none_from_who_comes() -> None:
+    transcript = Transcript("p", captured=True)
+    transcript.hear(Event("file", bytes(CHUNK_BYTES + 1)))
+    transcript.attach(nothing)
+    to_the_first = offered(transcript)
+    transcript.detach()
+    transcript.attach(nothing)
+    again = offered(transcript)
+    transcript.was_sent(to_the_first)
+    assert offered(transcript).message == again.message
+    transcript.was_sent(again)
+    message = offered(transcript).message
+    assert isinstance(message, File)
+    assert message.chunk_index == 1
+
+
+def test_dropped_events_are_told_to_who_comes_while_another_client_is_told() -> None:
+    transcript = Transcript("p", captured=True)
+    for _ in range(KEPT_EVENTS + 3):
+        say(transcript, "x")
+    transcript.attach(nothing)
+    to_the_first = offered(transcript)
+    transcript.detach()
+    transcript.attach(nothing)
+    transcript.was_sent(to_the_first)
+    assert offered(transcript).message == to_the_first.message
+
+
 async def test_a_process_that_ended_while_it_waited_does_not_disturb_the_rest() -> None:
     transcript = Transcript("p", captured=True)
     transcript.attach(nothing)
@@ -125,22 +189,23 @@ def test_a_file_is_sent_in_chunks_and_again_from_the_first_one_after_a_break() -
     data = b"a" * CHUNK_BYTES + b"b"
     transcript.hear(Event("file", data))
     transcript.attach(nothing)
-    transcript.next()
-    transcript.was_sent()
+    transcript.was_sent(offered(transcript))
     transcript.detach()
     transcript.attach(nothing)
     chunks = []
-    while isinstance(message := transcript.next(), File):
+    while (offer := transcript.next()) is not None:
+        message = offer.message
+        assert isinstance(message, File)
         assert (message.file_hash, message.total_chunks) == (content_hash(data), 2)
         chunks.append((message.chunk_index, message.chunk_data))
-        transcript.was_sent()
+        transcript.was_sent(offer)
     assert chunks == [(0, data[:CHUNK_BYTES]), (1, b"b")]
 
 
 def test_an_empty_file_is_one_empty_chunk() -> None:
     transcript = Transcript("p", captured=True)
     transcript.hear(Event("file", b""))
-    message = transcript.next()
+    message = offered(transcript).message
     assert isinstance(message, File)
     assert (message.chunk_index, message.total_chunks, message.chunk_data) == (0, 1, b"")
 
@@ -216,10 +281,11 @@ def test_pages_tell_all_that_was_said_however_much_has_been_heard(texts: list[st
     if over:
         transcript.finish("return", "1")
     for _ in range(min(heard, len(texts))):
-        transcript.was_sent()
+        transcript.was_sent(offered(transcript))
     before = transcript.next()
     assert pages(transcript) == ([("message", text) for text in texts] + [("return", "1")] * over, 0)
-    assert transcript.next() == before, "nothing is taken from who listens"
+    after = transcript.next()
+    assert (after and after.message) == (before and before.message), "nothing is taken from who listens"
 
 
 def test_large_events_are_told_in_pieces_and_files_by_their_size() -> None:

@@ -110,10 +110,10 @@ class Connection:
 
     async def _send(self) -> None:
         while True:
-            frame, transcript = await self._peer.outbox.next()
+            frame, was_sent = await self._peer.outbox.next()
             await self._websocket.send_bytes(frame)
-            if transcript is not None:
-                transcript.was_sent()
+            if was_sent is not None:
+                was_sent()
 
 
 class _Left(Exception):

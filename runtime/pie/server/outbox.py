@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from pie.server.transcript import Transcript
 from pie_client.messages import File, ServerMessage, encode
@@ -50,8 +52,8 @@ class Outbox:
         """Return when the client has taken enough to be answered more."""
         await self._has_room.wait()
 
-    async def next(self) -> tuple[bytes, Transcript | None]:
-        """The next frame, and the transcript that must hear that it was sent."""
+    async def next(self) -> tuple[bytes, Callable[[], None] | None]:
+        """The next frame, and what must be called when it was sent."""
         while True:
             if self._answers:
                 frame = encode(self._answers.popleft())
@@ -61,10 +63,10 @@ class Outbox:
             while self._speaking:
                 transcript = next(iter(self._speaking))
                 del self._speaking[transcript]
-                message = transcript.next()
-                if message is not None and not (isinstance(message, File) and transcript in self._settling):
+                offer = transcript.next()
+                if offer is not None and not (isinstance(offer.message, File) and transcript in self._settling):
                     self._speaking[transcript] = None
-                    return encode(message), transcript
+                    return encode(offer.message), partial(transcript.was_sent, offer)
             self._changed.clear()
             await self._changed.wait()
 

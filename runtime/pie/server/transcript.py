@@ -22,7 +22,7 @@ from pie_client.chunks import Chunk, content_hash, split
 from pie_client.logs import LogPage
 from pie_client.messages import EventKind, File, ProcessEvent
 
-__all__ = ["KEPT_BYTES", "KEPT_EVENTS", "MAX_TEXT_BYTES", "Transcript"]
+__all__ = ["KEPT_BYTES", "KEPT_EVENTS", "MAX_TEXT_BYTES", "Offer", "Transcript"]
 
 KEPT_EVENTS = 4096
 KEPT_BYTES = 16 << 20
@@ -31,8 +31,6 @@ AHEAD_BYTES = 256 << 10
 MAX_TEXT_BYTES = (1 << 20) - 4096
 """Of one event: clients refuse frames above 1 MiB."""
 PIECE_CHARACTERS = 64 << 10
-
-_Item = ProcessEvent | tuple["_File", Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,14 @@ class _Said:
         return Said("file", str(self.num_bytes))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """What is to be sent next, and what it stands for: while it is being sent, another client may come and read."""
+
+    message: ProcessEvent | File
+    what: object
+
+
 class Transcript:
     """The events of a process, in order, with the last one, which stays.
 
@@ -69,11 +75,12 @@ class Transcript:
         self._process_id = process_id
         self._captured = captured
         self._waiting: deque[_Said] = deque()
-        self._chunks: deque[Chunk] = deque()  # of the file that is being sent
+        self._chunks: deque[Chunk] = deque()  # of the file that is the oldest
         self._last: ProcessEvent | None = None
-        self._last_is_sent = False
         self._num_dropped = 0
-        self._owes_note = False
+        # Each stands for what the client that reads now is owed, not for what another one was; None if that was sent.
+        self._owed_last: object | None = object()
+        self._owed_note: object | None = None
         self._num_said = 0
         self._heard_events = Heard()
         self._curious: list[asyncio.Future[None]] = []
@@ -127,10 +134,10 @@ class Transcript:
     def attach(self, on_news: Callable[[], None]) -> None:
         """A client reads from now on; `on_news` is called when there may be something to send."""
         self._on_news = on_news
-        self._last_is_sent = False
+        self._owed_last = object()
+        self._owed_note = object() if self._num_dropped else None
         self._heard.clear()
         self._chunks.clear()
-        self._owes_note = self._num_dropped > 0
         self._tell()
 
     def detach(self) -> None:
@@ -176,39 +183,32 @@ class Transcript:
                 if news in self._curious:
                     self._curious.remove(news)
 
-    def next(self) -> ProcessEvent | File | None:
+    def next(self) -> Offer | None:
         """What is to be sent next; the same until it `was_sent`. None if there is nothing."""
-        if self._owes_note:
+        if self._owed_note is not None:
             text = f"pie: {self._num_dropped} earlier events were dropped, since nobody was attached\n"
-            return self._event("stderr", text)
+            return Offer(self._event("stderr", text), self._owed_note)
         if not self._waiting:
-            return None if self._last_is_sent else self._last
-        content = self._waiting[0].content
-        if isinstance(content, ProcessEvent):
-            return content
+            return None if self._last is None or self._owed_last is None else Offer(self._last, self._owed_last)
+        said = self._waiting[0]
+        if isinstance(said.content, ProcessEvent):
+            return Offer(said.content, said)
         if not self._chunks:
-            self._chunks.extend(split(content.data))
-        chunk = self._chunks[0]
-        return File(
-            process_id=self._process_id,
-            file_hash=content.content_hash,
-            chunk_index=chunk.index,
-            total_chunks=chunk.total,
-            chunk_data=chunk.data,
-        )
+            self._chunks.extend(split(said.content.data))
+        return Offer(self._piece(said.content, self._chunks[0]), self._chunks[0])
 
-    def was_sent(self) -> None:
-        """What `next` returned has been handed to the client."""
-        if self._owes_note:
-            self._owes_note, self._num_dropped = False, 0
-            return
-        if not self._waiting:
-            self._last_is_sent = True
+    def was_sent(self, offer: Offer) -> None:
+        """What was offered has been handed to a client; nothing happens if another one reads, and is owed it again."""
+        if offer.what is self._owed_note:
+            self._owed_note, self._num_dropped = None, 0
+        elif offer.what is self._owed_last:
+            self._owed_last = None
             self._heard.set()
-            return
-        if self._chunks:
+        elif self._chunks and offer.what is self._chunks[0]:
             self._chunks.popleft()
-        if not self._chunks:
+            if not self._chunks:
+                self._pass_on()
+        elif self._waiting and offer.what is self._waiting[0]:
             self._pass_on()
         if not self._is_ahead():
             self._let_go()
@@ -216,6 +216,15 @@ class Transcript:
     async def heard(self) -> None:
         """Return when the client that reads has been sent the last event, or has left."""
         await self._heard.wait()
+
+    def _piece(self, file: _File, chunk: Chunk) -> File:
+        return File(
+            process_id=self._process_id,
+            file_hash=file.content_hash,
+            chunk_index=chunk.index,
+            total_chunks=chunk.total,
+            chunk_data=chunk.data,
+        )
 
     def _print(self, kind: EventKind, text: str) -> Awaitable[None] | None:
         held_up = None
@@ -254,6 +263,7 @@ class Transcript:
     def _pass_on(self) -> None:
         """The oldest does not wait any more."""
         said = self._waiting.popleft()
+        self._chunks.clear()
         self.num_bytes -= said.num_bytes
         self._heard_events.add(said.told())
 
