@@ -11,6 +11,7 @@ import pytest
 from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, feed, masked_pass, running, window
 from tests.scheduler.oracle import History
+from tests.scheduler.virtual_time import run_in_virtual_time
 
 from pie.errors import PieError
 from pie.forward import AdapterUse, ContextId, DecodeRequest, ForwardRequest, Readout
@@ -317,7 +318,21 @@ async def test_everybody_ends_on_a_device_that_is_always_full(seed: int, tmp_pat
     await run_guests(seed, tmp_path, sizes=[45, 46, 50], num_guests=14, num_actions=8)
 
 
+@pytest.mark.parametrize("seed", range(451, 454))
+def test_so_it_is_whatever_the_order_of_events(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_seed(seed, tmp_path, monkeypatch)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 500))
-async def test_so_it_is_with_any_seed(seed: int, tmp_path: Path) -> None:
-    await run_guests(seed, tmp_path, sizes=[45, 46, 50, 60], num_guests=3 + seed % 12, num_actions=8)
+def test_so_it_is_with_any_seed(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_seed(seed, tmp_path, monkeypatch)
+
+
+def run_seed(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests on a device that is full, in an order of events that the seed gives: it is the same in each run."""
+
+    async def main() -> None:
+        await run_guests(seed, folder, sizes=[45, 46, 50, 60], num_guests=3 + seed % 12, num_actions=8)
+
+    run_in_virtual_time(main, seed=seed, monkeypatch=monkeypatch)
