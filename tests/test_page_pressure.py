@@ -115,3 +115,20 @@ async def test_sixty_programs_on_few_pages_make_what_they_make_on_many(
                 assert await run(crowded, program) == expected
                 assert crowded.model.scheduler.stats().replayed_tokens > 0
                 await everything_is_given_back(crowded)
+
+
+async def test_a_server_tells_at_start_how_many_pages_it_has_and_why(
+    tmp_path: Path, cache_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+    for kv_pages in (None, NUM_PAGES):
+        settings = Settings(home=tmp_path, cache=cache_dir, model=embedded_model(), kv_pages=kv_pages)
+        with caplog.at_level("INFO", logger="pie.runtime"):
+            async with Runtime(settings) as started:
+                pages = started.model.scheduler.ledger().total
+        (record,) = [record for record in caplog.records if record.getMessage() == "model loaded"]
+        caplog.clear()
+        facts: dict[str, object] = record.__dict__["facts"]
+        assert (facts["kv_pages"], facts["host_pages"]) == (pages, pages // 2)
+        told.append(facts["kv_pages_from"])
+    assert told == ["free memory", "the configuration"]

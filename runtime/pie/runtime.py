@@ -25,6 +25,7 @@ from pie.egress.hosts import AllowedHosts, parse_allowed_host
 from pie.engine.device_thread import DeviceThread
 from pie.engine.engine import Engine
 from pie.errors import PieError, ProcessError, UsageError
+from pie.forward import DeviceInfo
 from pie.host.adapter_registry import AdapterRegistry
 from pie.host.adapter_store import AdapterStore
 from pie.host.imports import all_imports
@@ -343,12 +344,25 @@ def _check_name(name: str, models: Mapping[str, ServedModel]) -> None:
         )
 
 
+def _room(info: DeviceInfo, *, is_chosen: bool) -> dict[str, object]:
+    """What an operator must know of a model's pages: how many there are, and why."""
+    return {
+        "model": info.model,
+        "kv_pages": info.num_pages,
+        "page_tokens": info.page_size,
+        "kv_mib": round(info.num_pages * info.page_bytes / (1 << 20), 1),
+        "kv_pages_from": "the configuration" if is_chosen else "free memory",
+        "host_pages": info.num_host_pages,
+    }
+
+
 def _serve(device: DeviceThread, chosen: ModelSettings, settings: Settings) -> ServedModel:
     info = device.info
     tokenizer = Tokenizer.load(chosen.path)
     template = ChatTemplate.load(chosen.path, tokenizer)
     for note in template.notes:
         log.warning("%s: %s", info.model, note)
+    log.info("model loaded", extra={"facts": _room(info, is_chosen=chosen.kv_pages is not None)})
     scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=chosen.max_batch_tokens)
     store = AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
     return ServedModel(
