@@ -20,7 +20,10 @@ class WithLlamaCpp:
     def __init__(self, path: str) -> None:
         """Load it, with room for all sequences."""
         llama.llama_backend_init()
-        self._model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
+        parameters = llama.llama_model_default_params()
+        # Its kernels for quantised weights on AMX (llama-cpp-python 0.3.36) end in a segmentation fault here.
+        parameters.use_extra_bufts = not path.endswith("q8_0.gguf")
+        self._model = llama.llama_model_load_from_file(path.encode(), parameters)
         if not self._model:
             raise RuntimeError(f"llama.cpp cannot load {path}")
         options = llama.llama_context_default_params()
