@@ -139,3 +139,17 @@ def test_values_in_a_schema_are_left_alone() -> None:
     schema = {"const": {"maxLength": 3}, "enum": [{"type": "object", "required": ["a"]}], "default": {"minLength": 1}}
     assert sound_schema(schema) == schema
     assert sound_schema(True) is True
+
+
+@pytest.mark.parametrize("source", ["schema", "any"])
+async def test_whitespace_between_parts_comes_to_an_end(tokenizer: Tokenizer, source: str) -> None:
+    schema = {"type": "array", "items": {"type": "null"}, "minItems": 1}
+    compiler = GrammarCompiler(tokenizer, vocab_size=tokenizer.vocab_size)
+    grammar = await (compiler.from_json_schema(json.dumps(schema)) if source == "schema" else compiler.json())
+    await compiler.close()
+    matcher = Matcher(grammar)
+    (space,) = tokenizer.encode(" ")
+    matcher.accept([*tokenizer.encode("["), *[space] * 16])
+    with pytest.raises(GrammarError, match="not-accepted"):
+        matcher.accept([space])
+    matcher.accept([*tokenizer.encode("null"), *[space] * 16, *tokenizer.encode("]")])

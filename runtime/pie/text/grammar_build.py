@@ -26,6 +26,8 @@ _FAULTS: dict[GrammarKind, tuple[str, str]] = {
     "regex": ("bad-regex", "Use no look-around, back-references or \\p classes."),
     "ebnf": ("bad-ebnf", "Write rules as `name ::= ...` and start with a rule `root`."),
 }
+_MAX_WHITESPACE = 16
+"""Between two parts of JSON; without a bound small models go on with it until their limit of tokens."""
 _PLACE_IN_LIBRARY = re.compile(r"^\[[\d:]+\] \S+?:\d+: ")
 
 
@@ -98,7 +100,9 @@ def _parse_schema(schema: Any) -> Any:
             )
     any_whitespace = not (isinstance(sound, dict) and sound.get("x-any-whitespace") is False)
     separators = None if any_whitespace else (",", ":")
-    return xgrammar.Grammar.from_json_schema(json.dumps(sound), any_whitespace=any_whitespace, separators=separators)
+    return xgrammar.Grammar.from_json_schema(
+        json.dumps(sound), any_whitespace=any_whitespace, separators=separators, max_whitespace_cnt=_MAX_WHITESPACE
+    )
 
 
 def _one_line(error: Exception) -> str:
