@@ -164,9 +164,8 @@ def test_no_text_of_a_grammar_holds_a_control_token(grammars: dict[str, Grammar]
     ) == STOPS
 
 
-def test_the_mask_is_exactly_what_is_accepted(grammars: dict[str, Grammar], tokenizer: Tokenizer) -> None:
-    matcher = Matcher(grammars["person"])
-    matcher.accept(tokenizer.encode('{"name": "A", "age": 1'))
+def accepted_by(matcher: Matcher) -> list[int]:
+    """The tokens that may come next, each tried."""
     accepted = []
     for token in range(VOCAB_SIZE):
         twin = matcher.fork()
@@ -175,7 +174,24 @@ def test_the_mask_is_exactly_what_is_accepted(grammars: dict[str, Grammar], toke
         except GrammarError:
             continue
         accepted.append(token)
-    assert accepted == allowed(matcher.mask())
+    return accepted
+
+
+def test_the_mask_is_exactly_what_is_accepted(grammars: dict[str, Grammar], tokenizer: Tokenizer) -> None:
+    matcher = Matcher(grammars["person"])
+    matcher.accept(tokenizer.encode('{"name": "A", "age": 1'))
+    assert accepted_by(matcher) == allowed(matcher.mask())
+
+
+@pytest.mark.parametrize("pattern", ["A+[あ-ん]O", "[A-F]+[0-9倀-迿]O", "[A-F]+[😀-🟿]O", "A+[^a-z😀-🙏]O"])
+async def test_the_mask_is_exactly_what_is_accepted_beside_characters_beyond_ascii(
+    compiler: GrammarCompiler, pattern: str
+) -> None:
+    matcher, random = Matcher(await compiler.from_regex(pattern)), Random(1)
+    while not matcher.is_terminated and matcher.num_tokens < 12:
+        choices = allowed(matcher.mask())
+        assert accepted_by(matcher) == choices
+        matcher.accept([random.choice(choices)])
 
 
 def test_a_refused_token_is_named_with_its_position_and_changes_nothing(

@@ -15,6 +15,7 @@ import xgrammar
 from pie.errors import GrammarError
 from pie.text.grammar_limits import GrammarKind
 from pie.text.json_schema import needs_escapes, patterns_in, refuse_unenforced, sound_schema
+from pie.text.wide_classes import classes_apart
 
 __all__ = ["build", "token_table"]
 
@@ -52,7 +53,9 @@ def build(kind: GrammarKind, source: str, table: Any, *, num_threads: int) -> An
     """
     try:
         compiler = xgrammar.GrammarCompiler(table, max_threads=num_threads, cache_enabled=False)
-        return compiler.compile_grammar(_parse(kind, source))
+        grammar = _parse(kind, source)
+        apart = classes_apart(str(grammar))
+        return compiler.compile_grammar(grammar if apart is None else xgrammar.Grammar.from_ebnf(apart))
     except (RuntimeError, ValueError, TypeError) as error:
         code, remedy = _FAULTS[kind]
         raise GrammarError(code, _one_line(error), remedy=remedy) from error
