@@ -1,7 +1,8 @@
 """Puts classes that name characters beyond ASCII into rules of their own.
 
-Owns one fault of xgrammar 0.2.8: where such a class follows a rule, as in `A+[あ-ん]O`, its masks allow tokens that cross
-the rule's end with any character (`An`), which it then refuses to accept. It looks ahead rightly where the class is a rule.
+Owns one fault of xgrammar 0.2.8: where such a class follows a rule, as in `A+[あ-ん]O`, its masks allow tokens that
+cross the rule's end with any character (`An`), which it then refuses to accept. It looks ahead rightly where the class
+is a rule.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _WIDE = re.compile(r"\\(?:x[89a-fA-F]|[uU])[0-9a-fA-F]")
 
 
 def classes_apart(printed: str) -> str | None:
-    """A printed grammar in which each class that names characters beyond ASCII is a rule; None if there is no such class."""
+    """A printed grammar in which each class that names characters beyond ASCII is a rule; None if there is none."""
     prefix = "wide"
     while prefix in printed:
         prefix += "-wide"
