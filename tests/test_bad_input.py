@@ -165,6 +165,10 @@ CASES: dict[str, tuple[str, Make]] = {
         program(GENERATE.format(line="await context.flush(); context.release(); context.fork()")),
     ),
     "a model directory that is not there": ("model-not-found", missing_model),
+    "a choice of weights that does not exist": (
+        "bad-setting",
+        program("async def main(input): pass\n", "--weights", "int2"),
+    ),
     "a model without tokenizer": ("no-tokenizer", model(without_tokenizer)),
     "a model with pickle weights": ("pickle-weights", model(with_pickle_weights)),
     "a model of an unknown architecture": ("unknown-architecture", model(with_unknown_architecture)),

@@ -86,6 +86,7 @@ class ModelSettings:
     Attributes:
         path: its Hugging Face directory.
         name: what programs call it; empty is the name of the directory.
+        weights: how its matrices are kept in memory.
         kv_pages: number of KV pages; None sizes the cache from free memory.
         host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
         max_batch_tokens: tokens of one step at most.
@@ -93,6 +94,7 @@ class ModelSettings:
 
     path: Path
     name: str = ""
+    weights: Literal["original", "int8", "int4"] = "original"
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
@@ -106,7 +108,7 @@ class Settings:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
         model: the Hugging Face directory of the model that programs get unless they ask for another.
-        kv_pages, host_pages, max_batch_tokens: of that model; see `ModelSettings`.
+        weights, kv_pages, host_pages, max_batch_tokens: of that model; see `ModelSettings`.
         more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.
@@ -117,6 +119,7 @@ class Settings:
     home: Path
     cache: Path
     model: Path
+    weights: Literal["original", "int8", "int4"] = "original"
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
@@ -130,7 +133,11 @@ class Settings:
     def models(self) -> tuple[ModelSettings, ...]:
         """All models, the one that programs get by default first."""
         first = ModelSettings(
-            self.model, kv_pages=self.kv_pages, host_pages=self.host_pages, max_batch_tokens=self.max_batch_tokens
+            self.model,
+            weights=self.weights,
+            kv_pages=self.kv_pages,
+            host_pages=self.host_pages,
+            max_batch_tokens=self.max_batch_tokens,
         )
         return (first, *self.more_models)
 

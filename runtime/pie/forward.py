@@ -477,6 +477,7 @@ class DeviceInfo:
     Attributes:
         model: the model's name.
         fingerprint: hex digest of architecture and weights; a saved context opens only where it is the same.
+        checkpoint: hex digest of architecture and files, however weights are kept; adapters fit where it is the same.
         vocab_size: number of logits per row.
         max_positions: context length of the model in tokens.
         page_size: tokens per KV page.
@@ -487,6 +488,7 @@ class DeviceInfo:
 
     model: str
     fingerprint: str
+    checkpoint: str
     vocab_size: int
     max_positions: int
     page_size: int

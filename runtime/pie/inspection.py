@@ -80,6 +80,7 @@ def inspect_model(model_dir: Path) -> dict[str, Any]:
         "size_bytes": found.size_bytes,
         "dtypes": list(found.dtypes),
         "computes_in": found.compute_dtype or None,
+        "weight_bytes": found.weight_bytes or None,
         "context_length": None if config is None else config.max_positions,
         "vocab_size": None if config is None else config.vocab_size,
         "layers": None if config is None else config.num_layers,

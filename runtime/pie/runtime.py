@@ -329,6 +329,7 @@ def _component_host(settings: Settings) -> WasmEngine:
 def _load_engine(chosen: ModelSettings, settings: Settings) -> Engine:
     return Engine(
         chosen.path,
+        weights=chosen.weights,
         num_pages=chosen.kv_pages,
         num_host_pages=chosen.host_pages,
         cache_dir=settings.cache / "kernels",
@@ -364,7 +365,7 @@ def _serve(device: DeviceThread, chosen: ModelSettings, settings: Settings) -> S
         log.warning("%s: %s", info.model, note)
     log.info("model loaded", extra={"facts": _room(info, is_chosen=chosen.kv_pages is not None)})
     scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=chosen.max_batch_tokens)
-    store = AdapterStore(settings.home / "named-adapters" / info.fingerprint[:32], model=info.model)
+    store = AdapterStore(settings.home / "named-adapters" / info.checkpoint[:32], model=info.model)
     return ServedModel(
         name=chosen.name or info.model,
         vocab_size=info.vocab_size,

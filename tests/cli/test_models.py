@@ -81,10 +81,13 @@ def test_a_model_is_inspected_without_its_weights_being_loaded(cache: Path, pie:
     assert numbers == {"context_length": 1024, "vocab_size": 320, "layers": 2}
     assert found["parameters"] == sum(tensor.numel() for tensor in weights.values())
     assert (found["kv_bytes_per_token"], found["kv_bytes_per_page"]) == (2 * 2 * 2 * 32 * 4, 2 * 2 * 16 * 2 * 32 * 4)
+    assert found["weight_bytes"]["original"] == 4 * found["parameters"]
+    assert found["weight_bytes"]["int4"] < found["weight_bytes"]["int8"] < found["weight_bytes"]["original"]
     assert (found["name"], found["dtypes"], found["computes_in"]) == ("acme/tiny", ["float32"], "float32")
     assert (found["chat_template"], found["reasoning"], found["tools"]) == ("ChatML", "think", "hermes")
     assert (found["can_run"], found["why_not"]) == (True, None)
     told = pie("model", "inspect", "embedded").out
+    assert "weights in memory   original 5.2 MB, int8 3.4 MB, int4 2.4 MB\n" in told
     assert "KV cache            2,560 B per token, 40,960 B per page" in told
     assert told.endswith("can be run          yes\n")
 

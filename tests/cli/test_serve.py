@@ -79,6 +79,18 @@ async def test_processes_that_do_not_finish_in_time_are_ended(shell: Shell, tmp_
         shell.everything_is_gone(process)
 
 
+async def test_the_log_tells_what_quantizing_the_weights_changed(shell: Shell) -> None:
+    with shell.start("serve", "--port", "0", "--no-auth", "--weights", "int8") as process:
+        url, _ = await asyncio.to_thread(ready, process)
+        assert await asyncio.to_thread(answer, url, "/readyz") == 200
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, LONG_S) == 0
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert "embedded_model: int8 weights differ by 0." in said
+    assert "MB in the place of 5.2 MB" in said
+
+
 async def test_a_second_signal_ends_a_server_at_once(shell: Shell, tmp_path: Path) -> None:
     with shell.start("serve", "--port", "0", "--no-auth") as process:
         url, _ = await asyncio.to_thread(ready, process)

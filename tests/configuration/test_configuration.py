@@ -59,12 +59,14 @@ def test_the_parts_of_the_server_are_given_what_holds(file: Path) -> None:
 
 
 def test_more_models_have_tables_of_their_own(file: Path) -> None:
-    file.write_text("[models.large]\npath = 'models/large'\nkv_pages = 9\n[models.'a.b-1']\npath = '/'\n")
+    file.write_text(
+        "[models.large]\npath = 'models/large'\nkv_pages = 9\nweights = 'int8'\n[models.'a.b-1']\npath = '/'\n"
+    )
     (file.parent / "models" / "large").mkdir(parents=True)
     models = load_configuration(environ(file)).settings(environ(file)).models
-    assert [(model.name, model.path, model.kv_pages) for model in models[1:]] == [
-        ("large", file.parent / "models/large", 9),
-        ("a.b-1", Path("/"), None),
+    assert [(model.name, model.path, model.kv_pages, model.weights) for model in models[1:]] == [
+        ("large", file.parent / "models/large", 9, "int8"),
+        ("a.b-1", Path("/"), None, "original"),
     ]
 
 

@@ -52,6 +52,7 @@ def make_info(
     return DeviceInfo(
         model=model,
         fingerprint=fingerprint,
+        checkpoint=fingerprint,
         vocab_size=vocab_size,
         max_positions=max_positions,
         page_size=page_size,

@@ -150,6 +150,11 @@ def _listed(name: str, source: str, path: Path, why_not: str = "") -> Listed:
     return Listed(name, source, found.architecture, found.family, found.size_bytes, str(path), why_not)
 
 
+def _choices(found: dict[str, Any]) -> list[str]:
+    """What each choice of `--weights` takes."""
+    return [f"{choice} {size(size_bytes)}" for choice, size_bytes in (found["weight_bytes"] or {}).items()]
+
+
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The facts for people."""
 
@@ -165,6 +170,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", f"{number('parameters')} as {', '.join(found['dtypes']) or 'unknown'}"),
         ("size", size(found["size_bytes"])),
         ("computes in", found["computes_in"] or "unknown"),
+        ("weights in memory", ", ".join(_choices(found)) or "unknown"),
         ("context length", number("context_length", " tokens")),
         ("vocabulary", number("vocab_size", " tokens")),
         ("layers", number("layers")),

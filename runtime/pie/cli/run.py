@@ -28,6 +28,7 @@ __all__ = ["command"]
 
 FLAGS = {
     "model.path": "model",
+    "model.weights": "weights",
     "model.kv_pages": "kv_pages",
     "limits.memory_mb": "memory_mb",
     "limits.spin_s": "spin_s",
@@ -60,6 +61,7 @@ class RunCommand(click.Command):
 @click.option(
     "--model", metavar="DIR|NAME", shell_complete=models, help="A model directory, or a name of `pie model list`."
 )
+@click.option("--weights", metavar="original|int8|int4", help="How the matrices of the model are kept (original).")
 @click.option("--seed", type=int, help="Makes all sampling of the program repeatable.")
 @click.option("--token-budget", type=click.IntRange(min=1), help="Tokens that it may put into its contexts, in all.")
 @click.option("--memory-mb", type=click.IntRange(16, 4096), help="Memory of the program (512).")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-FLAGS = {"server.host": "host", "server.port": "port", "tasks.port": "tasks_port", "model.path": "model"}
+FLAGS = {
+    "server.host": "host",
+    "server.port": "port",
+    "tasks.port": "tasks_port",
+    "model.path": "model",
+    "model.weights": "weights",
+}
 """Options that win over a configuration key."""
 
 
@@ -33,6 +39,7 @@ FLAGS = {"server.host": "host", "server.port": "port", "tasks.port": "tasks_port
 @click.option(
     "--model", metavar="DIR|NAME", shell_complete=models, help="A model directory, or a name of `pie model list`."
 )
+@click.option("--weights", metavar="original|int8|int4", help="How the matrices of the model are kept (original).")
 @click.option(
     "--route", "routes", multiple=True, metavar="PATH=PROGRAM", help="Let an installed program answer at PATH."
 )

@@ -72,6 +72,7 @@ class Configuration:
         return Settings.from_environment(
             environ,
             model=None if first is None else find_model(first, hub),
+            weights=self["model.weights"],
             kv_pages=self["model.kv_pages"],
             host_pages=self["model.host_pages"],
             max_batch_tokens=self["model.max_batch_tokens"],

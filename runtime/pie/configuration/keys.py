@@ -161,6 +161,13 @@ KEYS: tuple[Key, ...] = (
         None,
         "A Hugging Face model directory, or ORG/NAME[@REVISION] of a downloaded one; the embedded model unless given.",
     ),
+    Key(
+        "model.weights",
+        "text",
+        "original",
+        "How the matrices of the model are kept: as its files have them, or in 8 or 4 bits.",
+        choices=("original", "int8", "int4"),
+    ),
     Key("model.kv_pages", "integer", None, "Pages of the KV cache; sized from free memory unless given.", minimum=1),
     Key(
         "model.host_pages",

@@ -14,6 +14,7 @@ from pathlib import Path
 from pie.engine.models.config import ModelConfig
 from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import HEAD
+from pie.engine.schemes import SCHEMES, WeightsChoice, weight_bytes
 from pie.engine.weight_files import TensorHeader, check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError
 
@@ -47,6 +48,14 @@ class ModelDescription:
     dtypes: tuple[str, ...] = ()
     compute_dtype: str = ""
     problem: ModelError | None = None
+
+    @property
+    def weight_bytes(self) -> dict[WeightsChoice, int]:
+        """What the weights take in memory by each choice of them; empty if unknown."""
+        config, item_bytes = self.config, _ITEM_BYTES.get(self.compute_dtype)
+        if config is None or item_bytes is None:
+            return {}
+        return {choice: weight_bytes(config, item_bytes, schemes) for choice, schemes in SCHEMES.items()}
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -26,6 +26,7 @@ from pie.engine.models.config import ModelConfig
 from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
 from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
+from pie.engine.schemes import WeightsChoice
 from pie.engine.torch_backend import TorchBackend
 from pie.engine.weights import LoadedModel, load_model
 from pie.errors import ModelError
@@ -53,6 +54,7 @@ class Engine:
     Attributes:
         info: the device's fixed facts.
         config: the model's.
+        quantization: what quantizing did to its weights; None if they are the original ones.
         adapters: the adapter weights that batches may use.
     """
 
@@ -61,6 +63,7 @@ class Engine:
         model_dir: Path,
         *,
         dtype: Literal["float32", "bfloat16"] | None = None,
+        weights: WeightsChoice = "original",
         num_pages: int | None = None,
         num_host_pages: int | None = None,
         memory_bytes: int | None = None,
@@ -74,6 +77,7 @@ class Engine:
         Args:
             model_dir: a Hugging Face directory with safetensors weights.
             dtype: what to compute and keep the KV in; None takes the model's own.
+            weights: "original" or, in less memory, "int8" or "int4"; the log tells what that changes.
             num_pages: pages of the KV cache; None takes what `memory_bytes` gives.
             num_host_pages: pages of host memory that keep copies of suspended contexts; None is half of `num_pages`.
             memory_bytes: size of the KV cache; None takes a share of the free memory, 8192 pages at most.
@@ -85,8 +89,11 @@ class Engine:
         Raises:
             ModelError: the directory cannot be used, or the memory is too small.
         """
-        model = load_model(model_dir, dtype=dtype)
+        model = load_model(model_dir, dtype=dtype, weights=weights)
+        if model.quantization is not None:
+            log.info("%s: %s", model.name, model.quantization)
         self.config = model.config
+        self.quantization = model.quantization
         self.adapters = AdapterBank()
         self._dtype = model.weights.embedding.dtype
         page_bytes = _page_bytes(model.config, page_size, self._dtype)
@@ -95,6 +102,7 @@ class Engine:
         self.info = DeviceInfo(
             model=model.name,
             fingerprint=model.fingerprint,
+            checkpoint=model.checkpoint,
             vocab_size=model.config.vocab_size,
             max_positions=model.config.max_positions,
             page_size=page_size,

@@ -18,6 +18,7 @@ from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
 from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, ModelArrays
 from pie.engine.memory import lazy_zeros
 from pie.engine.models.config import ModelConfig
+from pie.engine.quantization import Matrix, QuantizedMatrix
 from pie.engine.rope import rope_tables
 from pie.engine.weights import LayerWeights, LoadedModel
 from pie.forward import Int32Array, PageId
@@ -170,8 +171,9 @@ def _pack_layer(layer: LayerWeights, cache: _Cache, index: int) -> LayerArrays:
     )
 
 
-def _pack(matrix: torch.Tensor) -> torch.Tensor:
+def _pack(matrix: Matrix) -> torch.Tensor:
     """[outputs, inputs] to [outputs / 32, inputs / g, 32, g]; rows of zeros fill the last block."""
+    matrix = matrix.wide() if isinstance(matrix, QuantizedMatrix) else matrix
     group = _group(matrix.dtype)
     matrix = functional.pad(matrix, (0, 0, 0, -len(matrix) % _BLOCK))
     tiles = matrix.unflatten(0, (-1, _BLOCK)).unflatten(2, (-1, group)).transpose(1, 2)

@@ -113,7 +113,7 @@ def check_tensors(weights: WeightFiles, headers: Mapping[str, TensorHeader], con
             raise ModelError(
                 "unsupported-dtype",
                 f"{found.file}: {name} is of type {found.dtype}, not one of {', '.join(sorted(LOADABLE))}",
-                remedy="Choose a version of the model that is not quantized.",
+                remedy="Choose a version of the model that is not quantized; --weights quantizes it here.",
             )
 
 

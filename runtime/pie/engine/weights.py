@@ -18,6 +18,9 @@ from pie.engine.description import compute_dtype, model_name
 from pie.engine.models.config import ModelConfig
 from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import LayerTensors, ModelTensors, Tensor, model_tensors
+from pie.engine.quantization import Matrix
+from pie.engine.quantizer import QuantizationReport, Quantizer
+from pie.engine.schemes import SCHEMES, WeightsChoice
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError
 
@@ -30,6 +33,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class LayerWeights:
     """Weights of one decoder layer; matrices are [outputs, inputs]. Q = heads * head_dim, I = size of the MLP.
 
+    A `Matrix` may be quantized, all others are as they are computed with.
     Norms are what rows are multiplied by, also where files hold the difference from one.
 
     Attributes:
@@ -48,14 +52,14 @@ class LayerWeights:
     """
 
     input_norm: torch.Tensor
-    qkv: torch.Tensor
+    qkv: Matrix
     qkv_bias: torch.Tensor | None
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
-    output: torch.Tensor
+    output: Matrix
     mlp_norm: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
+    gate_up: Matrix
+    down: Matrix
     attention_post_norm: torch.Tensor | None = None
     mlp_post_norm: torch.Tensor | None = None
     router: torch.Tensor | None = None
@@ -63,30 +67,42 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """All weights of a decoder: `embedding` and `head` are [vocab, hidden] (the same tensor if tied)."""
+    """All weights of a decoder: `embedding` and `head` are [vocab, hidden], one tensor if tied and not quantized."""
 
     embedding: torch.Tensor
     layers: tuple[LayerWeights, ...]
     final_norm: torch.Tensor
-    head: torch.Tensor
+    head: Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A model ready to be placed on a backend: its name, facts, weights and fingerprint."""
+    """A model ready to be placed on a backend.
+
+    Attributes:
+        name: what it is called.
+        config: its facts.
+        weights: its weights.
+        checkpoint: digest of the facts and the files.
+        fingerprint: digest of what decides a key or value: the same, and how the weights were quantized.
+        quantization: what quantizing did to the weights; None if they are the original ones.
+    """
 
     name: str
     config: ModelConfig
     weights: Weights
+    checkpoint: str
     fingerprint: str
+    quantization: QuantizationReport | None
 
 
-def load_model(model_dir: Path, *, dtype: str | None = None) -> LoadedModel:
+def load_model(model_dir: Path, *, dtype: str | None = None, weights: WeightsChoice = "original") -> LoadedModel:
     """Load the model in `model_dir`.
 
     Args:
         model_dir: a Hugging Face directory: config.json and model.safetensors, or shards with their index.
         dtype: "float32" or "bfloat16"; None takes the one that config.json names (bfloat16 for float16).
+        weights: "original", or how matrices are quantized.
 
     Raises:
         ModelError: `model-not-found`, `bad-config`, `unknown-architecture`, `unsupported-feature`, `pickle-weights`,
@@ -96,10 +112,13 @@ def load_model(model_dir: Path, *, dtype: str | None = None) -> LoadedModel:
     config = parse_config(raw)
     found = find_weight_files(model_dir)
     check_tensors(found, read_headers(found), config)  # before the first of many gigabytes is read
+    quantizer = Quantizer(weights, _torch_dtype(raw, dtype))
     with ExitStack() as stack:
         source = _Source(_open_all(found.files, stack), _torch_dtype(raw, dtype))
-        weights = _take_weights(source, model_tensors(config))
-    return LoadedModel(model_name(model_dir), config, weights, _fingerprint(config, found.files))
+        taken = _take_weights(source, quantizer, model_tensors(config))
+    checkpoint, report = _checkpoint(config, found.files), quantizer.report(config)
+    fingerprint = checkpoint if report is None else _with_schemes(checkpoint, weights)
+    return LoadedModel(model_name(model_dir), config, taken, checkpoint, fingerprint, report)
 
 
 class _Source:
@@ -107,47 +126,57 @@ class _Source:
 
     def __init__(self, handles: Mapping[str, safe_open], dtype: torch.dtype) -> None:
         self._handles = handles
-        self._dtype = dtype
+        self.dtype = dtype
 
     def take(self, tensor: Tensor) -> torch.Tensor:
         """One tensor; f32 if it is not the file's own numbers."""
-        value: torch.Tensor = self._handles[tensor.name].get_tensor(tensor.name)  # type: ignore[no-untyped-call]
-        value = value.to(self._dtype).contiguous()
+        value = self._read(tensor).to(self.dtype).contiguous()
         return value.float() + tensor.offset if tensor.offset else value
 
     def take_if_any(self, tensor: Tensor | None) -> torch.Tensor | None:
         return None if tensor is None else self.take(tensor)
 
     def join(self, tensors: Sequence[Tensor]) -> torch.Tensor:
-        """Tensors one above the other; a single one is not copied."""
-        parts = [self.take(tensor) for tensor in tensors]
+        """The file's own numbers of tensors one above the other; a single one is not copied."""
+        parts = [self._read(tensor) for tensor in tensors]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def _read(self, tensor: Tensor) -> torch.Tensor:
+        value: torch.Tensor = self._handles[tensor.name].get_tensor(tensor.name)  # type: ignore[no-untyped-call]
+        return value
 
-def _take_weights(source: _Source, tensors: ModelTensors) -> Weights:
+
+def _take_weights(source: _Source, quantizer: Quantizer, tensors: ModelTensors) -> Weights:
     embedding = source.take(tensors.embedding)
+    shared = tensors.head is None and not quantizer.quantizes
     return Weights(
         embedding=embedding,
-        layers=tuple(_take_layer(source, layer) for layer in tensors.layers),
+        layers=tuple(_take_layer(source, quantizer, index, layer) for index, layer in enumerate(tensors.layers)),
         final_norm=source.take(tensors.final_norm),
-        head=embedding if tensors.head is None else source.take(tensors.head),
+        head=embedding if shared else quantizer.head(source.join([tensors.head or tensors.embedding])),
     )
 
 
-def _take_layer(source: _Source, layer: LayerTensors) -> LayerWeights:
-    gate_up = [source.join(parts) for parts in layer.gate_up]
-    down = [source.take(tensor) for tensor in layer.down]
-    experts = layer.router is not None
+def _take_layer(source: _Source, quantizer: Quantizer, index: int, layer: LayerTensors) -> LayerWeights:
+    def matrix(name: str, tensors: Sequence[Tensor]) -> Matrix:
+        return quantizer.layer(f"layers.{index}.{name}", source.join(tensors))
+
+    def matrices(name: str, stacks: Sequence[Sequence[Tensor]]) -> Matrix:
+        """One for each expert; or the only one, if there are none."""
+        if layer.router is None:
+            return matrix(name, stacks[0])
+        return quantizer.layer(f"layers.{index}.{name}", torch.stack([source.join(parts) for parts in stacks]))
+
     return LayerWeights(
         input_norm=source.take(layer.input_norm),
-        qkv=source.join(layer.qkv),
-        qkv_bias=source.join(layer.qkv_bias) if layer.qkv_bias else None,
+        qkv=matrix("qkv", layer.qkv),
+        qkv_bias=source.join(layer.qkv_bias).to(source.dtype) if layer.qkv_bias else None,
         q_norm=source.take_if_any(layer.q_norm),
         k_norm=source.take_if_any(layer.k_norm),
-        output=source.take(layer.output),
+        output=matrix("output", [layer.output]),
         mlp_norm=source.take(layer.mlp_norm),
-        gate_up=torch.stack(gate_up) if experts else gate_up[0],
-        down=torch.stack(down) if experts else down[0],
+        gate_up=matrices("gate_up", layer.gate_up),
+        down=matrices("down", [(tensor,) for tensor in layer.down]),
         attention_post_norm=source.take_if_any(layer.attention_post_norm),
         mlp_post_norm=source.take_if_any(layer.mlp_post_norm),
         router=source.take_if_any(layer.router),
@@ -172,10 +201,14 @@ def _torch_dtype(raw: Mapping[str, object], dtype: str | None) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _fingerprint(config: ModelConfig, files: Iterable[Path]) -> str:
-    """Digest of what decides a key or value: the architecture's facts and every byte of the weights."""
+def _checkpoint(config: ModelConfig, files: Iterable[Path]) -> str:
+    """Digest of the architecture's facts and every byte of the weights."""
     digest = hashlib.sha256(repr(config).encode())
     for path in files:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _with_schemes(checkpoint: str, weights: WeightsChoice) -> str:
+    return hashlib.sha256(f"{checkpoint}\0{SCHEMES[weights]!r}".encode()).hexdigest()

@@ -13,6 +13,7 @@ from torch.nn import functional
 from pie.engine.adapters.torch_rows import AdaptedRows
 from pie.engine.linear import linear
 from pie.engine.models.config import Activation, Experts, MlpConfig
+from pie.engine.quantization import Matrix
 from pie.engine.weights import LayerWeights
 
 __all__ = ["Mlp", "project"]
@@ -53,7 +54,7 @@ class Mlp:
         return out
 
 
-def project(rows: torch.Tensor, weight: torch.Tensor, onto: torch.Tensor | None) -> torch.Tensor:
+def project(rows: torch.Tensor, weight: Matrix, onto: torch.Tensor | None) -> torch.Tensor:
     """`rows @ weight.T`, added to `onto` if there is one; a new tensor."""
     product = linear(rows, weight)
     return product if onto is None else onto + product
