@@ -30,7 +30,7 @@ FUNCTIONS = {
     "scheduling": "balance dividend latency price rent",
     "session": "receive receiveFile send sendFile",
     "speech": "Speech speak",
-    "tools": "Decoder answerPrefix equipPrefix nativeGrammar nativeMatcher parse",
+    "tools": "Decoder Reader answerPrefix equipPrefix nativeGrammar nativeMatcher parse",
     "zo": "adapterSeed initialize update",
 }
 
@@ -336,6 +336,32 @@ async def test_the_decoders_read_a_turn(run_javascript: RunProgram) -> None:
         {"type": "start"},
         True,
         True,
+    ]
+
+
+async def test_a_reader_tells_text_and_calls_apart(run_javascript: RunProgram) -> None:
+    body = """
+        using reader = new tools.Reader(model, { stopTexts: ['never'] });
+        const text = 'Yes. <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+        const said = reader.feed(model.tokenizer().encode(text));
+        said.push(...reader.feed(chat.stopTokens(model).slice(0, 1)), ...reader.feed(model.tokenizer().encode('No.')));
+        said.push(...reader.finish());
+        using context = new Context(model).user('Hello!');
+        let count = 0;
+        const generator = context.generate(Sampler.argmax(), { maxTokens: 5 });
+        for await (const tokens of generator.tokens()) count += tokens.length;
+        return [said, count, code(() => new tools.Reader(model, { stopTexts: [''] }))];
+    """
+    assert await value(run_javascript, body, names="Context, Model, Sampler, chat, tools") == [
+        [
+            {"type": "text", "text": "Yes."},
+            {"type": "call", "name": "f"},
+            {"type": "args", "text": '{"a": 1}'},
+            {"type": "called"},
+            {"type": "text", "text": "No."},
+        ],
+        5,
+        "bad-request",
     ]
 
 

@@ -26,7 +26,7 @@ FUNCTIONS = {
     "scheduling": "balance dividend latency price rent",
     "session": "receive receive_file send send_file",
     "speech": "Speech speak",
-    "tools": "Decoder Event answer_prefix equip_prefix native_grammar native_matcher parse",
+    "tools": "Decoder Event Reader Said answer_prefix equip_prefix native_grammar native_matcher parse",
     "zo": "adapter_seed initialize update",
 }
 
@@ -47,7 +47,7 @@ async def test_each_module_exports_exactly_these_names(run_program: RunProgram) 
 
         def main(modules):
             found = {name: getattr(inferlet, name) for name in modules}
-            return {name: sorted(set(module.__all__) - {"AnyEvent"}) for name, module in found.items()
+            return {name: sorted(set(module.__all__) - {"AnyEvent", "AnySaid"}) for name, module in found.items()
                     if all(hasattr(module, each) for each in module.__all__)}
     """
     expected = {module: sorted(names.split()) for module, names in FUNCTIONS.items()}
@@ -92,3 +92,31 @@ async def test_the_decoders_read_a_turn(run_program: RunProgram) -> None:
     assert events[1] == "Event.Delta(text=' there')"
     assert events[2] == "Event.Done(text='Hello there')"
     assert call == "Start"
+
+
+async def test_a_reader_tells_text_and_calls_apart(run_program: RunProgram) -> None:
+    source = """
+        from inferlet import Context, Model, Sampler, chat, tools
+
+        async def main():
+            model = Model.default()
+            reader = tools.Reader(model, stop_texts=["never"])
+            text = 'Yes. <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+            said = reader.feed(model.tokenizer().encode(text))
+            said += reader.feed(chat.stop_tokens(model)[:1])
+            said += reader.feed(model.tokenizer().encode("No.")) + reader.finish()
+            with Context(model) as context:
+                context.user("Hello!")
+                generator = context.generate(Sampler.argmax(), max_tokens=5)
+                parts = [tokens async for tokens in generator.tokens() if tokens]
+            return [[repr(one) for one in said], len(parts), sum(map(len, parts))]
+    """
+    said, num_parts, num_tokens = (await run_program(source)).value
+    assert said == [
+        "Said.Text(text='Yes.')",
+        "Said.Call(name='f')",
+        "Said.Args(text='{\"a\": 1}')",
+        "Said.Called()",
+        "Said.Text(text='No.')",
+    ]
+    assert 1 <= num_parts <= num_tokens == 5

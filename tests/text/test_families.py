@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.text.conftest import byte_tokenizer
 from tests.text.families import STYLES, Style
 
+from pie.text.answers import AnswerReader
 from pie.text.decoders import (
     ChatDecoder,
     Delta,
@@ -28,6 +29,7 @@ from pie.text.decoders import (
 )
 from pie.text.grammar import GrammarCompiler
 from pie.text.matcher import Matcher
+from pie.text.said import ArgumentsDelta, TextDelta
 from pie.text.template import ChatTemplate
 from pie.text.tokenizer import Tokenizer
 
@@ -58,6 +60,7 @@ class Family:
             "answer": lambda: ChatDecoder(*arguments, **common, with_reasoning=False),
             "reasoning": lambda: ReasoningDecoder(*arguments, **common),
             "tools": lambda: ToolDecoder(*arguments, **common),
+            "said": lambda: AnswerReader(*arguments, **common),
         }
 
     def events(self, decoder: str, text: str) -> list[Any]:
@@ -74,7 +77,11 @@ def merged(events: Sequence[Any]) -> list[Any]:
     """Neighbouring deltas as one."""
     result: list[Any] = []
     for event in events:
-        if result and isinstance(event, Delta | ReasoningDelta) and type(result[-1]) is type(event):
+        if (
+            result
+            and isinstance(event, Delta | ReasoningDelta | TextDelta | ArgumentsDelta)
+            and type(result[-1]) is type(event)
+        ):
             result[-1] = type(event)(result[-1].text + event.text)
         else:
             result.append(event)

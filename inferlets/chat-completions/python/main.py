@@ -68,25 +68,87 @@ async def choose(context, input, index):
             auto_flush=False,
             stop=chat.stop_tokens(model),
         )
-        tokens, calls = [], []
-        if not offered and input.get("best_of", 1) <= input.get("n", 1):
+        tokens, calls, is_whole = [], [], True
+        if offered:
+            turn = await follow_turn(generator, input, limit)
+            text, tokens, calls, is_whole = turn.text, turn.tokens, turn.calls, turn.is_whole
+        elif input.get("best_of", 1) <= input.get("n", 1):
             if input.get("stream") and "logprobs" in input:
                 text = await follow(generator)
             else:
                 # Where it streams, the host sends each piece itself: no code runs between two tokens.
                 text = await generator.collect_text(echo=input.get("stream", False), reasoning=False)
         else:
-            tokens = await generator.collect_tokens()
-            calls = read_calls(model, tokens) if offered else []
-            calls = calls if input.get("parallel_tool_calls", True) else calls[:1]
-            text = "" if calls else visible_text(model, tokens, stop)
-        is_cut = generator.tokens_generated >= limit and generator.can_continue()
-        reason = "tool_calls" if calls else "length" if is_cut else "stop"
+            tokens = await generator.collect_tokens(reasoning=False)
+            text = visible_text(model, tokens, stop)
+        cut = is_cut(generator, limit)
+        reason = "tool_calls" if calls and (is_whole or not cut) else "length" if cut else "stop"
         choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
         if "logprobs" in input:
             choice["logprobs"] = told(generator.logprobs)
         counts = {"prompt": prompt_tokens, "completion": generator.tokens_generated, "reused": branch.reused_tokens}
         return choice, tokens, counts
+
+
+def is_cut(generator, limit):
+    """Whether the answer ended at its limit alone."""
+    return generator.tokens_generated >= limit and generator.can_continue()
+
+
+async def follow_turn(generator, input, limit):
+    """Read text and calls; where the answer is streamed, tell them as they come."""
+    model = generator.context.model
+    turn, num_told = Turn(model, input), 0
+    if input.get("stream"):
+        async for tokens in generator.tokens(reasoning=False):
+            if "logprobs" in input:
+                session.send({"logprobs": told(generator.logprobs[num_told:])})
+                num_told = len(generator.logprobs)
+            turn.take(tokens)
+    else:
+        turn.take(await generator.collect_tokens(reasoning=False))
+    turn.end([] if is_cut(generator, limit) else chat.stop_tokens(model)[:1])
+    return turn
+
+
+class Turn:
+    """The text of a turn and its calls, of which all is there or, where one `is_whole` not, the beginning."""
+
+    def __init__(self, model, input):
+        self.reader = tools.Reader(model, stop_texts=input.get("stop", []))
+        self.streams, self.takes_all = input.get("stream", False), input.get("parallel_tool_calls", True)
+        self.tokens, self.text, self.calls = [], "", []
+        self.is_whole, self.is_over = True, False
+
+    def take(self, tokens):
+        self.tokens += tokens
+        self.say(self.reader.feed(tokens))
+
+    def end(self, stop):
+        """The turn ended with a stop token, or was cut."""
+        self.say([*self.reader.feed(stop), *self.reader.finish()])
+
+    def say(self, said):
+        pieces = []
+        for one in said:
+            match one:
+                case tools.Said.Text(text):
+                    self.text += text
+                    if self.streams:
+                        print(text, end="", flush=True)
+                case tools.Said.Call(name):
+                    self.is_over = bool(self.calls) and not self.takes_all
+                    if not self.is_over:
+                        self.calls.append({"name": name, "arguments": ""})
+                        self.is_whole = False
+                        pieces.append({"name": name})
+                case tools.Said.Args(text) if not self.is_over:
+                    self.calls[-1]["arguments"] += text
+                    pieces.append({"arguments": text})
+                case tools.Said.Called() if not self.is_over:
+                    self.is_whole = True
+        if pieces and self.streams:
+            session.send({"tool_calls": pieces})
 
 
 async def follow(generator):
@@ -159,16 +221,6 @@ def constraint(model, input):
     if "regex" in input:
         return regex(input["regex"])
     return ebnf(input["grammar"]) if "grammar" in input else None
-
-
-def read_calls(model, tokens):
-    """The calls in a turn; what is no call is text."""
-    try:
-        return [{"name": call.name, "arguments": call.args} for call in tools.parse(model, tokens)]
-    except Error as error:
-        if error.code != "malformed-call":
-            raise
-        return []
 
 
 def visible_text(model, tokens, stop):

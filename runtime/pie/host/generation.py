@@ -19,6 +19,7 @@ from pie.host.interface import Interface
 from pie.host.mailbox import Event
 from pie.host.samplers import sampler_or_probe
 from pie.host.state import state_of
+from pie.host.stop_texts import checked_stop_texts
 from pie.mask import Window, brle_to_bitmask
 from pie.text.matcher import GrammarConstraint
 from pie.wasm.guest import Guest
@@ -28,7 +29,6 @@ __all__ = ["INTERFACE", "Generation"]
 
 INTERFACE = Interface("pie:ext/generation")
 
-_MAX_STOP_TEXTS, _MAX_STOP_LENGTH = 64, 1024
 _MAX_LOGPROBS = 20
 
 
@@ -68,7 +68,7 @@ def start(
 ) -> Generation:
     """Start to generate in a context, which is the generation's until it ends."""
     state, served = state_of(guest), context.served
-    stop_texts = _checked_texts(options["stop_texts"])
+    stop_texts = checked_stop_texts(options["stop_texts"])
     use = ChosenAdapter(adapter, _signed(options["adapter_seed"])).use(served)
     sampler = sampler_or_probe(options["sampler"])
     if not isinstance(sampler, Sampler) or sampler.draws != 1:
@@ -111,16 +111,6 @@ def start(
     if not is_seeded:
         context.draw_by(generation)
     return Generation(generation)
-
-
-def _checked_texts(texts: list[str]) -> list[str]:
-    if len(texts) > _MAX_STOP_TEXTS or not all(0 < len(text) <= _MAX_STOP_LENGTH for text in texts):
-        raise RequestError(
-            "bad-request",
-            f"the {len(texts)} stop texts have {min(map(len, texts))} to {max(map(len, texts))} characters",
-            remedy=f"Give at most {_MAX_STOP_TEXTS} of 1 to {_MAX_STOP_LENGTH} characters each.",
-        )
-    return texts
 
 
 def _logprobs(num_top: int | None, generation: OffloadedGeneration) -> LogprobsWanted | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pie.host.adapter_registry import AdapterRegistry
 from pie.scheduler.scheduler import Scheduler
+from pie.text.answers import AnswerReader
 from pie.text.decoders import ChatDecoder, ReasoningDecoder, ToolDecoder
 from pie.text.grammar import GrammarCompiler
 from pie.text.template import ChatTemplate
@@ -69,4 +71,15 @@ class ServedModel:
             template.markers,
             stop_ids=template.stop_tokens(),
             starts_inside=template.cue_opens_reasoning,
+        )
+
+    def answer_reader(self, *, stop_texts: Sequence[str] = ()) -> AnswerReader:
+        """What tells the text of one assistant's turn from its calls."""
+        template = self.template
+        return AnswerReader(
+            self.tokenizer,
+            template.markers,
+            stop_ids=template.stop_tokens(),
+            starts_inside=template.cue_opens_reasoning,
+            stop_texts=stop_texts,
         )

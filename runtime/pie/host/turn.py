@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from pie.host.chat import Decoder
 from pie.host.inference import Grammar
 from pie.host.interface import Interface
 from pie.host.model import Model
+from pie.host.stop_texts import checked_stop_texts
 from pie.host.tool_use import call_grammar, refusal
+from pie.text.answers import AnswerReader
 from pie.text.decoders import MalformedCall, ToolCall
+from pie.text.said import ArgumentsDelta, CallBegun, CallEnded, Said, TextDelta
 from pie.wasm.guest import Guest
+from pie.wasm.values import Variant
 
-__all__ = ["INTERFACE"]
+__all__ = ["INTERFACE", "Reader"]
 
 INTERFACE = Interface("pie:ext/turn")
 
@@ -40,3 +46,46 @@ async def grammar_of_calls(_guest: Guest, model: Model, tools: list[str]) -> Gra
 def answer_decoder(_guest: Guest, model: Model) -> Decoder:
     """A decoder of one turn that leaves out reasoning."""
     return Decoder(model.served.chat_decoder(with_reasoning=False))
+
+
+@INTERFACE.function("[static]reader.start")
+def start(_guest: Guest, model: Model, stop_texts: list[str]) -> Reader:
+    """A reader at the start of a turn.
+
+    Raises:
+        RequestError: `bad-request`.
+    """
+    return Reader(model.served.answer_reader(stop_texts=checked_stop_texts(stop_texts)))
+
+
+class Reader:
+    """A guest's handle of a reader."""
+
+    def __init__(self, reader: AnswerReader) -> None:
+        """Wrap a reader used by this handle alone."""
+        self._reader = reader
+
+    def feed(self, tokens: list[int]) -> list[Variant]:
+        """What the next tokens say."""
+        return [_variant(said) for said in self._reader.feed(tokens)]
+
+    def finish(self) -> list[Variant]:
+        """What was held back."""
+        return [_variant(said) for said in self._reader.finish()]
+
+
+def _variant(said: Said) -> Variant:
+    match said:
+        case TextDelta(text=text):
+            return Variant("text", text)
+        case CallBegun(name=name):
+            return Variant("call", name)
+        case ArgumentsDelta(text=text):
+            return Variant("arguments", text)
+        case CallEnded():
+            return Variant("called")
+        case _:
+            assert_never(said)
+
+
+INTERFACE.resource("reader", Reader, ["feed", "finish"])

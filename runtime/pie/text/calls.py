@@ -14,7 +14,17 @@ from typing import Any
 from pie.text.markers import CallShape, ToolMarkers
 from pie.text.tokenizer import Segment
 
-__all__ = ["MalformedCall", "ToolCall", "read_calls", "read_guess", "write_calls"]
+__all__ = [
+    "MalformedCall",
+    "ToolCall",
+    "dumped",
+    "is_usable_name",
+    "read_calls",
+    "read_guess",
+    "read_value",
+    "write_calls",
+    "written_value",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +91,12 @@ def _written(marks: ToolMarkers, name: str, arguments: Mapping[str, Any]) -> lis
 def _body(marks: ToolMarkers, name: str, arguments: Mapping[str, Any]) -> list[Segment]:
     match marks.shape:
         case CallShape.JSON:
-            return [Segment(_dumped({marks.name_key: name, marks.arguments_key: arguments}), trusted=False)]
+            return [Segment(dumped({marks.name_key: name, marks.arguments_key: arguments}), trusted=False)]
         case CallShape.NAMED:
             separator = Segment(marks.separator, trusted=True)
-            return [Segment(name, trusted=False), separator, Segment(_dumped(arguments), trusted=False)]
+            return [Segment(name, trusted=False), separator, Segment(dumped(arguments), trusted=False)]
         case CallShape.PAIRS:
-            pairs = (
-                _pair(key, value if isinstance(value, str) else _dumped(value)) for key, value in arguments.items()
-            )
+            pairs = (_pair(key, value if isinstance(value, str) else dumped(value)) for key, value in arguments.items())
             return [Segment(f"{name}\n", trusted=False), *(segment for pair in pairs for segment in pair)]
 
 
@@ -107,7 +115,7 @@ def _listed(value: Any, text: str, marks: ToolMarkers) -> list[ToolCall | Malfor
         try:
             calls.append(_from_object(item, marks))
         except ValueError as error:
-            calls.append(MalformedCall(_dumped(item), str(error)))
+            calls.append(MalformedCall(dumped(item), str(error)))
     return calls or [MalformedCall(text, f"no JSON object with a text under {marks.name_key!r}, but an empty list")]
 
 
@@ -139,19 +147,27 @@ def _paired(text: str) -> ToolCall:
         value, found_end, rest = rest.partition("</arg_value>")
         if not (found_key and found_value and found_end) or before.strip():
             raise ValueError(f"no value for the argument {key[:60]!r}")
-        arguments[key.strip()] = _value(value)
+        arguments[key.strip()] = read_value(value)
         between, _, rest = rest.partition("<arg_key>")
         if between.strip():
             raise ValueError(f"{between.strip()[:60]!r} between two arguments")
     return _call(name.strip(), arguments)
 
 
-def _value(text: str) -> Any:
-    """The format does not tell texts from other values: what reads as JSON is JSON."""
+def read_value(text: str) -> Any:
+    """The value of a marked argument: what reads as JSON is JSON, since the format does not tell texts from others."""
     try:
         return _json(text)
     except ValueError:
         return text
+
+
+def written_value(text: str) -> str:
+    """A value of a marked argument as JSON."""
+    try:
+        return dumped(read_value(text))
+    except ValueError:
+        return dumped(text)
 
 
 def _call(name: str, arguments: Any) -> ToolCall:
@@ -160,11 +176,11 @@ def _call(name: str, arguments: Any) -> ToolCall:
     Raises:
         ValueError: why it is no call.
     """
-    if not name or not _is_unicode(name):
+    if not is_usable_name(name):
         raise ValueError("the name is no text")
     if not isinstance(arguments, dict | None):
         raise ValueError("the arguments are no JSON object")
-    return ToolCall(name, _dumped(arguments or {}))
+    return ToolCall(name, dumped(arguments or {}))
 
 
 def _json(text: str) -> Any:
@@ -178,12 +194,22 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _dumped(value: Any) -> str:
+def dumped(value: Any) -> str:
+    """A value as JSON that UTF-8 can hold.
+
+    Raises:
+        ValueError: it has what JSON has not, or is nested too deeply.
+    """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         return text if _is_unicode(text) else json.dumps(value)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def is_usable_name(name: str) -> bool:
+    """Whether a tool can have this name."""
+    return bool(name) and _is_unicode(name)
 
 
 def _is_unicode(text: str) -> bool:

@@ -155,9 +155,9 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
     return kept.tokens;
   }
 
-  /** Run to the end and return all tokens. */
-  async collectTokens(): Promise<Uint32Array> {
-    const run = runs.start(this, { notifyEvery: 0, text: false, echo: false, reasoning: true });
+  /** Run to the end and return all tokens; without `reasoning` stop texts are looked for in the answer alone. */
+  async collectTokens({ reasoning = true }: Pick<TextOptions, 'reasoning'> = {}): Promise<Uint32Array> {
+    const run = runs.start(this, { notifyEvery: 0, text: false, echo: false, reasoning });
     const tokens: number[] = [];
     for (let more = await run.next(); more !== undefined; more = await run.next()) tokens.push(...more);
     return Uint32Array.from(tokens);
@@ -197,6 +197,12 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
       }
       if (tokens === undefined) return;
     }
+  }
+
+  /** The tokens as they come, one or several at a time; `reasoning` as in `collectTokens`. */
+  async *tokens({ reasoning = true }: Pick<TextOptions, 'reasoning'> = {}): AsyncGenerator<Uint32Array, void, undefined> {
+    const run = runs.start(this, { notifyEvery: 1, text: false, echo: false, reasoning });
+    for (let more = await run.next(); more !== undefined; more = await run.next()) yield Uint32Array.from(more);
   }
 
   /** @internal The next step, or undefined when the generation has ended. */

@@ -1,6 +1,7 @@
 /** Tools that a model may call, in the model's own format. */
 
-import { callGrammar, calls } from 'pie:ext/turn';
+import { callGrammar, calls, Reader as WitReader } from 'pie:ext/turn';
+import type { Said as WitSaid } from 'pie:ext/turn';
 import * as wit from 'pie:instruct/tool-use';
 
 import { u32Array } from './arrays.ts';
@@ -42,6 +43,60 @@ export class Decoder implements Disposable {
 
   [Symbol.dispose](): void {
     this.#handle[Symbol.dispose]();
+  }
+}
+
+/** What a turn says, in the order in which it says it: text, then calls. */
+export type Said =
+  /** More text of the answer. */
+  | { readonly type: 'text'; readonly text: string }
+  /** A call of the tool with this name begins. */
+  | { readonly type: 'call'; readonly name: string }
+  /** More of the arguments of the call: JSON as the model writes it, checked only where a grammar holds it. */
+  | { readonly type: 'args'; readonly text: string }
+  /** The arguments of the call are whole. A call that is cut off has no end. */
+  | { readonly type: 'called' };
+
+/**
+ * Tells the text of a turn from its calls while the turn is written.
+ *
+ * Left out are reasoning, white space before a call, text after the first call, and text from the first of `stopTexts`
+ * on. Held back is only what may still become something else.
+ */
+export class Reader implements Disposable {
+  readonly #handle: Handle<WitReader>;
+
+  constructor(model: Model, { stopTexts = [] }: { readonly stopTexts?: Iterable<string> } = {}) {
+    const texts = Array.from(stopTexts);
+    this.#handle = new Handle('reader', call(() => WitReader.start(model.wit, texts)));
+  }
+
+  /** Take the next tokens; after a stop token a new turn begins. */
+  feed(tokens: Iterable<number>): Said[] {
+    const ids = u32List(tokens, 'a token');
+    return call(() => this.#handle.wit.feed(ids)).map(toSaid);
+  }
+
+  /** No more tokens come, and no stop token has ended the turn: what was held back. */
+  finish(): Said[] {
+    return this.#handle.wit.finish().map(toSaid);
+  }
+
+  [Symbol.dispose](): void {
+    this.#handle[Symbol.dispose]();
+  }
+}
+
+function toSaid(one: WitSaid): Said {
+  switch (one.tag) {
+    case 'text':
+      return { type: 'text', text: one.val };
+    case 'call':
+      return { type: 'call', name: one.val };
+    case 'arguments':
+      return { type: 'args', text: one.val };
+    case 'called':
+      return { type: 'called' };
   }
 }
 

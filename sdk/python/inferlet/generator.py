@@ -157,13 +157,16 @@ class Generator:
         self.context.append(kept.tokens)
         return kept.tokens
 
-    async def collect_tokens(self) -> list[int]:
+    async def collect_tokens(self, *, reasoning: bool = True) -> list[int]:
         """Run to the end and return all tokens.
+
+        Args:
+            reasoning: False looks for stop texts in the answer alone.
 
         Raises:
             Error: the generation failed.
         """
-        run = runs.start(self, runs.Wishes())
+        run = runs.start(self, runs.Wishes(reasoning=reasoning))
         tokens: list[int] = []
         while (more := await run.next()) is not None:
             tokens += more
@@ -211,6 +214,10 @@ class Generator:
         """The visible text piece by piece; `echo` and `reasoning` as in `collect_text`."""
         wishes = runs.Wishes(notify_every=1, text=True, echo=echo, reasoning=reasoning)
         return runs.TextStream(runs.start(self, wishes))
+
+    def tokens(self, *, reasoning: bool = True) -> runs.TokenStream:
+        """The tokens as they come, one or several at a time; `reasoning` as in `collect_tokens`."""
+        return runs.TokenStream(runs.start(self, runs.Wishes(notify_every=1, reasoning=reasoning)))
 
     def can_continue(self) -> bool:
         """Whether the grammars allow anything more."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inferlet.generator import Generator
     from inferlet.window import Window
 
-__all__ = ["HostRun", "Run", "StepRun", "TextStream", "Wishes", "start"]
+__all__ = ["HostRun", "Run", "StepRun", "TextStream", "TokenStream", "Wishes", "start"]
 
 _LONGEST = 2**32 - 1
 
@@ -257,3 +257,19 @@ class TextStream:
                 return piece
             if tokens is None:
                 raise StopAsyncIteration
+
+
+class TokenStream:
+    """The tokens of a generation as they come: `async for tokens in generator.tokens()`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __aiter__(self) -> TokenStream:
+        return self
+
+    async def __anext__(self) -> list[int]:
+        tokens = await self._run.next()
+        if tokens is None:
+            raise StopAsyncIteration
+        return tokens

@@ -14,7 +14,19 @@ from inferlet.errors import call
 from inferlet.matching import Grammar, Matcher
 from inferlet.model import Model
 
-__all__ = ["AnyEvent", "Decoder", "Event", "answer_prefix", "equip_prefix", "native_grammar", "native_matcher", "parse"]
+__all__ = [
+    "AnyEvent",
+    "AnySaid",
+    "Decoder",
+    "Event",
+    "Reader",
+    "Said",
+    "answer_prefix",
+    "equip_prefix",
+    "native_grammar",
+    "native_matcher",
+    "parse",
+]
 
 Tool = str | Mapping[str, Any]
 """Description of a tool: an object with name, description and parameters (a JSON Schema), or its JSON."""
@@ -57,6 +69,68 @@ class Decoder:
     def reset(self) -> None:
         """Back to the start of a turn."""
         self._wit.reset()
+
+
+class Said:
+    """What a turn says, in the order in which it says it: text, then calls."""
+
+    @dataclass(frozen=True, slots=True)
+    class Text:
+        """More text of the answer."""
+
+        text: str
+
+    @dataclass(frozen=True, slots=True)
+    class Call:
+        """A call of the tool with this name begins."""
+
+        name: str
+
+    @dataclass(frozen=True, slots=True)
+    class Args:
+        """More of the arguments of the call: JSON as the model writes it, checked only where a grammar holds it."""
+
+        text: str
+
+    @dataclass(frozen=True, slots=True)
+    class Called:
+        """The arguments of the call are whole. A call that is cut off has no end."""
+
+
+AnySaid = Said.Text | Said.Call | Said.Args | Said.Called
+
+
+class Reader:
+    """Tells the text of a turn from its calls while the turn is written.
+
+    Left out are reasoning, white space before a call, text after the first call, and text from the first of
+    `stop_texts` on. Held back is only what may still become something else.
+    """
+
+    __slots__ = ("_wit",)
+
+    def __init__(self, model: Model, *, stop_texts: Iterable[str] = ()) -> None:
+        self._wit = call(wit_turn.Reader.start, model.wit, list(stop_texts))
+
+    def feed(self, tokens: Iterable[int]) -> list[AnySaid]:
+        """Take the next tokens; after a stop token a new turn begins."""
+        return [_said(one) for one in call(self._wit.feed, list(tokens))]
+
+    def finish(self) -> list[AnySaid]:
+        """No more tokens come, and no stop token has ended the turn: what was held back."""
+        return [_said(one) for one in self._wit.finish()]
+
+
+def _said(one: wit_turn.Said) -> AnySaid:
+    match one:
+        case wit_turn.Said_Text(value=text):
+            return Said.Text(text)
+        case wit_turn.Said_Call(value=name):
+            return Said.Call(name)
+        case wit_turn.Said_Arguments(value=text):
+            return Said.Args(text)
+        case _:
+            return Said.Called()
 
 
 def equip_prefix(model: Model, tools: Iterable[Tool]) -> list[int]:

@@ -16,11 +16,6 @@ from pie.server.server import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = {
-    "type": "function",
-    "function": {"name": "get_weather", "description": "Get the weather", "parameters": CITY},
-}
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
 PAGE = 16
 PERSON = {
@@ -216,48 +211,3 @@ async def test_a_format_holds(server: Server, model: str, form: dict[str, Any]) 
     assert isinstance(value, dict)
     if "json_schema" in form:
         assert value == {"name": "Nora", "age": 29}
-
-
-async def test_a_tool_is_called_and_its_result_is_answered(server: Server, model: str) -> None:
-    question = {"role": "user", "content": "What is the weather in Lima?"}
-    body = {"model": model, "messages": [question], "tools": [WEATHER], "temperature": 0, "max_tokens": 80}
-    reply = await post(server, CHAT, body)
-    (choice,) = reply.body["choices"]
-    assert choice["finish_reason"] == "tool_calls"
-    message = choice["message"]
-    (call,) = message["tool_calls"]
-    assert message["content"] is None
-    assert (call["type"], call["function"]["name"]) == ("function", "get_weather")
-    assert json.loads(call["function"]["arguments"]) == {"city": "Lima"}
-    result = {"role": "tool", "tool_call_id": call["id"], "content": '{"temperature": 21, "sky": "sunny"}'}
-    reply = await post(server, CHAT, {**body, "messages": [question, message, result]})
-    (choice,) = reply.body["choices"]
-    assert choice["finish_reason"] == "stop"
-    assert "21" in choice["message"]["content"]
-
-
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
-async def test_a_call_can_be_forced(server: Server, model: str, choice: Any) -> None:
-    body = chat_body(model, "Tell me a short story.", tools=[CLOCK, WEATHER], tool_choice=choice, temperature=0)
-    (answer,) = (await post(server, CHAT, body)).body["choices"]
-    assert answer["finish_reason"] == "tool_calls"
-    (call,) = answer["message"]["tool_calls"]
-    assert isinstance(json.loads(call["function"]["arguments"]), dict)
-    assert call["function"]["name"] == "get_weather"
-    chunks = await events(server, CHAT, body)
-    deltas = [one for chunk in chunks for one in chunk["choices"][0]["delta"].get("tool_calls", [])]
-    assert [one["index"] for one in deltas] == [0] * len(deltas)
-    assert [one["function"].get("name") for one in deltas] == [call["function"]["name"], None]
-    assert "".join(one["function"]["arguments"] for one in deltas) == call["function"]["arguments"]
-    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
-
-
-async def test_tools_that_must_not_be_called_are_not(server: Server, model: str) -> None:
-    body = chat_body(model, "What is the weather in Lima?", tools=[WEATHER], tool_choice="none", temperature=0)
-    (answer,) = (await post(server, CHAT, body)).body["choices"]
-    assert "tool_calls" not in answer["message"]
-    body |= {"tool_choice": "auto", "messages": [{"role": "user", "content": "What is the capital of Norway?"}]}
-    assert (
-        joined(await events(server, CHAT, body))
-        == ((await post(server, CHAT, body)).body["choices"][0]["message"]["content"])
-    )

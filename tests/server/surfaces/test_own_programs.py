@@ -48,16 +48,38 @@ async def main(input):
     return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
 """
 
+CALLING = """
+import json
+
+from inferlet import session
+
+async def main(input):
+    case = json.loads(input["messages"][0]["content"])
+    calls = [{"name": "f", "arguments": '{"a": 1}'}, {"name": "g", "arguments": "{}"}]
+    text = "Now"
+    for one in case:
+        text += one if isinstance(one, str) else one.get("untold", "") if isinstance(one, dict) else ""
+    if input["stream"]:
+        print("Now", end="", flush=True)
+        for one in case:
+            if isinstance(one, str):
+                print(one, end="", flush=True)
+            elif "untold" not in one:
+                session.send({"tool_calls": one} if isinstance(one, list) else one)
+    choice = {"text": text, "finish_reason": "tool_calls", "tool_calls": calls}
+    return {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+"""
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own(runtime: Runtime, tmp_path: Path) -> AsyncIterator[Server]:
     store = ProgramStore(tmp_path / "programs")
-    for name, text in {"shouting": SHOUTING, "broken": BROKEN, "telling": TELLING}.items():
+    for name, text in {"shouting": SHOUTING, "broken": BROKEN, "telling": TELLING, "calling": CALLING}.items():
         manifest = f'[package]\nname = "{name}"\nversion = "0.1.0"\n'
         store.install(pack(tmp_path / name, text), manifest, replace=True)
-    names = ("shouting", "broken", "telling", "absent")
+    names = ("shouting", "broken", "telling", "calling", "absent")
     routes = tuple(Route(f"/{name}/chat", name, "chat-completions") for name in names)
-    routes = (*routes, Route("/broken/responses", "broken", "responses"))
+    routes += tuple(Route(f"/{name}/responses", name, "responses") for name in ("broken", "calling"))
     settings = ServerSettings(port=0, authentication=False, routes=routes, grace_s=0)
     with listen(settings) as listening:
         async with serve(runtime, settings, listening, home=tmp_path) as server:

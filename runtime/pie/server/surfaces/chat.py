@@ -14,7 +14,7 @@ from pie.server.surfaces.infer_request import InferRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, Took, ToolCall, read_answer
+from pie.server.surfaces.vocabulary import Answer, CallPiece, Choice, Given, TokenLogprobs, Took, ToolCall, read_answer
 
 __all__ = ["ChatExchange"]
 
@@ -34,7 +34,7 @@ class ChatExchange:
         self._has_begun = False
         self._model, self._num_logprobs = model, request.num_logprobs
         self._logprobs = TextLogprobs(self._model, with_reasoning=False)
-        self._num_said = 0
+        self._num_said = self._num_calls = 0
 
     @classmethod
     def read(cls, body: bytes, models: Mapping[str, ServedModel]) -> Self:
@@ -83,17 +83,23 @@ class ChatExchange:
         self._num_said += len(text)
         yield self._chunk({"content": text}, logprobs=self._new_logprobs())
 
+    def call(self, piece: CallPiece) -> Iterator[dict[str, Any]]:
+        """Chunks of a call: its id and name once, then its arguments."""
+        yield from self._begin()
+        if piece.name is not None:
+            self._num_calls += 1
+            begun = {"index": self._num_calls - 1, **_call(ToolCall(piece.name, ""))}
+            yield self._chunk({"tool_calls": [begun]})
+        if piece.arguments:
+            more = {"index": self._num_calls - 1, "function": {"arguments": piece.arguments}}
+            yield self._chunk({"tool_calls": [more]})
+
     def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
-        """Chunks of the calls, and the ones that tell why and with what it ended."""
+        """Chunks that tell why and with what it ended."""
         yield from self._begin()
         choice = answer.choices[0]
         if logprobs := self._new_logprobs():  # told after the text
             yield self._chunk({"content": ""}, logprobs=logprobs)
-        for index, call in enumerate(choice.tool_calls):
-            told = _call(call)
-            function = {"name": call.name, "arguments": ""}
-            yield self._chunk({"tool_calls": [{"index": index, **told, "function": function}]})
-            yield self._chunk({"tool_calls": [{"index": index, "function": {"arguments": call.arguments}}]})
         yield self._chunk({}, finish_reason=choice.finish_reason)
         if self._includes_usage:
             yield {**self._chunk({}), "choices": [], "usage": answer.usage.told()}
@@ -108,7 +114,7 @@ class ChatExchange:
             yield self._chunk({"role": "assistant", "content": ""})
 
     def _logprobs_of(self, choice: Choice) -> dict[str, Any] | None:
-        if self._num_logprobs is None or choice.tool_calls:
+        if self._num_logprobs is None or (choice.tool_calls and not choice.text):
             return None
         logprobs = TextLogprobs(self._model, with_reasoning=False)
         logprobs.feed(choice.logprobs)

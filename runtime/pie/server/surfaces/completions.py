@@ -15,7 +15,7 @@ from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completio
 from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Choice, Given, TokenLogprobs, Took, read_answer
+from pie.server.surfaces.vocabulary import Answer, CallPiece, Choice, Given, TokenLogprobs, Took, read_answer
 
 __all__ = ["CompletionExchange", "CompletionRequest"]
 
@@ -108,6 +108,10 @@ class CompletionExchange:
         """A chunk of text."""
         self._num_said += len(text)
         yield self._chunk([_choice(0, text, None, self._form(self._logprobs.until(self._num_said)))])
+
+    def call(self, _piece: CallPiece) -> tuple[()]:
+        """Nothing: a text that goes on calls no tools."""
+        return ()
 
     def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
         """The chunks that tell why and with what it ended."""

@@ -14,7 +14,7 @@ from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.options import Options, StopText
 from pie.server.surfaces.reading import Count, Fraction, Seed, Temperature, Word, read
 from pie.server.surfaces.refusal import told
-from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, Took, read_answer
+from pie.server.surfaces.vocabulary import Answer, CallPiece, Given, TokenLogprobs, Took, read_answer
 
 __all__ = ["GenerateExchange", "GenerateRequest"]
 
@@ -81,6 +81,10 @@ class GenerateExchange:
     def piece(self, text: str) -> Iterator[dict[str, Any]]:
         """A chunk of text."""
         yield self._chunk(text, done=False)
+
+    def call(self, _piece: CallPiece) -> tuple[()]:
+        """Nothing: a text that goes on calls no tools."""
+        return ()
 
     def end(self, answer: Answer, took: Took) -> Iterator[dict[str, Any]]:
         """The chunk that tells why and with what it ended."""

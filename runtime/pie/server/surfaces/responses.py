@@ -14,7 +14,7 @@ from pie.host.served_model import ServedModel
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
 from pie.server.surfaces.responses_request import ResponsesRequest
-from pie.server.surfaces.vocabulary import Answer, TokenLogprobs, Took, ToolCall, Usage, read_answer
+from pie.server.surfaces.vocabulary import Answer, CallPiece, TokenLogprobs, Took, ToolCall, Usage, read_answer
 
 __all__ = ["ResponsesExchange"]
 
@@ -39,8 +39,10 @@ class ResponsesExchange:
         """A response."""
         answer = read_answer(value_json, num_choices=1)
         choice = answer.choices[0]
-        items = [] if choice.tool_calls and not choice.text else [_message(_id("msg"), choice.text, _status(answer))]
-        return _response(self._head, answer, [*items, *map(_call, choice.tool_calls)])
+        items = [] if choice.tool_calls and not choice.text else [_message(choice.text, "completed")]
+        items += [_call(call, "completed") for call in choice.tool_calls]
+        items[-1]["status"] = _status(answer)  # what was cut is the last
+        return _response(self._head, answer, items)
 
 
 class ResponseWords:
@@ -51,10 +53,10 @@ class ResponseWords:
     def __init__(self, head: dict[str, Any]) -> None:
         """Nothing has been said yet of the response with these fields."""
         self._head = head
-        self._message_id = _id("msg")
-        self._text = ""
+        self._items: list[Item] = []  # the last of them may be open
+        self._is_open = False
+        self._pieces: list[str] = []
         self._num_events = 0
-        self._has_message = False
 
     def hear(self, told: Sequence[TokenLogprobs]) -> None:
         """Take nothing: a response is not asked for log probabilities."""
@@ -62,27 +64,28 @@ class ResponseWords:
     def piece(self, text: str) -> Iterator[dict[str, Any]]:
         """More text of the message, which is opened by the first of it."""
         yield from self._begin()
-        if not self._has_message:
+        if not self._is_open:
             yield from self._open_message()
-        self._text += text
+        self._pieces.append(text)
         yield self._of_part("response.output_text.delta", delta=text, logprobs=[])
 
-    def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
-        """The end of the message, the calls, and the whole response."""
+    def call(self, piece: CallPiece) -> Iterator[dict[str, Any]]:
+        """More of a call; a new one closes what is open."""
         yield from self._begin()
-        calls = answer.choices[0].tool_calls
-        items: list[Item] = []
-        if not calls and not self._has_message:
+        if piece.name is not None:
+            yield from self._close("completed")
+            yield from self._open(_call(ToolCall(piece.name, ""), "in_progress"))
+        if piece.arguments:
+            self._pieces.append(piece.arguments)
+            yield self._of_item("response.function_call_arguments.delta", delta=piece.arguments)
+
+    def end(self, answer: Answer, _took: Took) -> Iterator[dict[str, Any]]:
+        """The end of the last item, and the whole response."""
+        yield from self._begin()
+        if not self._items:
             yield from self._open_message()
-        if self._has_message:
-            message = _message(self._message_id, self._text, _status(answer))
-            yield from self._close_message(message)
-            items.append(message)
-        for call in calls:
-            item = _call(call)
-            yield from self._call(item, len(items))
-            items.append(item)
-        response = _response(self._head, answer, items)
+        yield from self._close(_status(answer))
+        response = _response(self._head, answer, self._items)
         yield self._event(f"response.{response['status']}", response=response)
 
     def failed(self, error: PieError) -> dict[str, Any]:
@@ -97,28 +100,34 @@ class ResponseWords:
             yield self._event("response.in_progress", response=self._head)
 
     def _open_message(self) -> Iterator[dict[str, Any]]:
-        self._has_message = True
-        item = {**_message(self._message_id, "", "in_progress"), "content": []}
-        yield self._event("response.output_item.added", output_index=0, item=item)
+        yield from self._open({**_message("", "in_progress"), "content": []})
         yield self._of_part("response.content_part.added", part=_part(""))
 
-    def _close_message(self, message: Item) -> Iterator[dict[str, Any]]:
-        yield self._of_part("response.output_text.done", text=self._text, logprobs=[])
-        yield self._of_part("response.content_part.done", part=_part(self._text))
-        yield self._event("response.output_item.done", output_index=0, item=message)
+    def _open(self, item: Item) -> Iterator[dict[str, Any]]:
+        self._items.append(item)
+        self._is_open, self._pieces = True, []
+        yield self._event("response.output_item.added", output_index=len(self._items) - 1, item=item)
 
-    def _call(self, item: Item, index: int) -> Iterator[dict[str, Any]]:
-        place = {"item_id": item["id"], "output_index": index}
-        opened = {**item, "arguments": "", "status": "in_progress"}
-        yield self._event("response.output_item.added", output_index=index, item=opened)
-        yield self._event("response.function_call_arguments.delta", **place, delta=item["arguments"])
-        yield self._event(
-            "response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"]
-        )
-        yield self._event("response.output_item.done", output_index=index, item=item)
+    def _close(self, status: str) -> Iterator[dict[str, Any]]:
+        if not self._is_open:
+            return
+        item, said = self._items[-1], "".join(self._pieces)
+        if item["type"] == "message":
+            yield self._of_part("response.output_text.done", text=said, logprobs=[])
+            yield self._of_part("response.content_part.done", part=_part(said))
+            said_in: Item = {"content": [_part(said)]}
+        else:
+            yield self._of_item("response.function_call_arguments.done", name=item["name"], arguments=said)
+            said_in = {"arguments": said}
+        self._items[-1] = {**item, **said_in, "status": status}
+        self._is_open = False
+        yield self._event("response.output_item.done", output_index=len(self._items) - 1, item=self._items[-1])
 
     def _of_part(self, kind: str, **fields: Any) -> dict[str, Any]:
-        return self._event(kind, item_id=self._message_id, output_index=0, content_index=0, **fields)
+        return self._of_item(kind, content_index=0, **fields)
+
+    def _of_item(self, kind: str, **fields: Any) -> dict[str, Any]:
+        return self._event(kind, item_id=self._items[-1]["id"], output_index=len(self._items) - 1, **fields)
 
     def _event(self, kind: str, **fields: Any) -> dict[str, Any]:
         self._num_events += 1
@@ -183,22 +192,22 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _message(item_id: str, text: str, status: str) -> Item:
-    return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": [_part(text)]}
+def _message(text: str, status: str) -> Item:
+    return {"type": "message", "id": _id("msg"), "status": status, "role": "assistant", "content": [_part(text)]}
 
 
 def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _call(call: ToolCall) -> Item:
+def _call(call: ToolCall, status: str) -> Item:
     return {
         "type": "function_call",
         "id": _id("fc"),
         "call_id": _id("call"),
         "name": call.name,
         "arguments": call.arguments,
-        "status": "completed",
+        "status": status,
     }
 
 

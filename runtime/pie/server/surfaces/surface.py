@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +20,13 @@ from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.refusal import Refusal
-from pie.server.surfaces.running import Run, Said, running
+from pie.server.surfaces.running import running
 from pie.server.surfaces.sender import Sender
-from pie.server.surfaces.vocabulary import Answer, Given, TokenLogprobs, Took, read_answer, read_logprobs
+from pie.server.surfaces.streaming import Words, stream, stream_end
+from pie.server.surfaces.vocabulary import Given, Took
 from pie.server.users import Holder
 
-__all__ = ["Bounds", "Exchange", "Surface", "Words"]
+__all__ = ["Bounds", "Exchange", "Surface"]
 
 MAX_READING = 256
 """Bodies of one surface that are read at a time, since each is held in memory."""
@@ -40,32 +41,6 @@ class Bounds:
     max_body_bytes: int = 8 << 20
     body_s: float = 30.0
     ping_s: float | None = None
-
-
-class Words(Protocol):
-    """The events of an answer that is streamed; one with a `type` is named by it.
-
-    Attributes:
-        marks_end: whether `[DONE]` follows a whole answer.
-    """
-
-    marks_end: bool
-
-    def hear(self, told: Sequence[TokenLogprobs]) -> None:
-        """Take how likely the next tokens of the one choice were, of which pieces may come then."""
-        ...
-
-    def piece(self, text: str) -> Iterable[dict[str, Any]]:
-        """The events of more text of the one choice."""
-        ...
-
-    def end(self, answer: Answer, took: Took) -> Iterable[dict[str, Any]]:
-        """The last events, after all text."""
-        ...
-
-    def failed(self, error: PieError) -> dict[str, Any]:
-        """The last event of a stream that cannot go on."""
-        ...
 
 
 class Exchange(Protocol):
@@ -173,53 +148,17 @@ class Surface:
     async def _answer(self, exchange: Exchange, holder: Holder, sender: Sender, place: ExitStack) -> None:
         """Let a program answer; before the client has all of it, the place is free and the tokens are spent."""
         program, words = await self._find(), exchange.words
-        hears = words is not None and "logprobs" in exchange.given
+        hears = words is not None and not {"logprobs", "tools"}.isdisjoint(exchange.given)
         async with running(self._service, program, exchange.given, holder=holder, with_messages=hears) as run:
             if words is None:
                 while await run.more() is not None:  # which is in the answer too
                     pass
                 rest = partial(sender.whole, exchange.whole(await run.value(), run.took()))
             else:
-                answer = await _stream(words, run, sender, self._bounds.ping_s)
-                rest = partial(_end, words, answer, run.took(), sender)
+                answer = await stream(words, run, sender, self._bounds.ping_s)
+                rest = partial(stream_end, words, answer, run.took(), sender)
         place.close()
         await rest()
-
-
-async def _stream(words: Words, run: Run, sender: Sender, ping_s: float | None) -> Answer:
-    """Send what the program prints, then the rest of its text; before there is something, only pings."""
-    num_said = num_told = 0
-    while (said := await _next(run, sender, ping_s)) is not None:
-        for logprobs in map(read_logprobs, said.messages):
-            num_told += len(logprobs)
-            words.hear(logprobs)
-        num_said += len(said.text)
-        for event in words.piece(said.text) if said.text else ():
-            await sender.event(event)
-    answer = read_answer(await run.value(), num_choices=1)
-    words.hear(answer.choices[0].logprobs[num_told:])
-    if rest := answer.choices[0].text[num_said:]:
-        for event in words.piece(rest):
-            await sender.event(event)
-    return answer
-
-
-async def _end(words: Words, answer: Answer, took: Took, sender: Sender) -> None:
-    for event in words.end(answer, took):
-        await sender.event(event)
-    if words.marks_end:
-        await sender.done()
-    await sender.end()
-
-
-async def _next(run: Run, sender: Sender, ping_s: float | None) -> Said | None:
-    """More that it says, with pings for as long as there is nothing."""
-    while True:
-        try:
-            async with asyncio.timeout(ping_s):
-                return await run.more()
-        except TimeoutError:
-            await sender.ping()
 
 
 def _server_failed() -> ProcessError:

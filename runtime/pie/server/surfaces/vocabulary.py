@@ -2,8 +2,9 @@
 
 A program is launched with an object, its input (`chat.py` and `completions.py` make it). If that asks to `stream`, what
 the program prints, or lets the host print while it generates, is the beginning of the text of its one choice. When it
-ends it returns an `Answer`; what its text has beyond that is sent then, so a program need not print at all. If it is
-asked for `logprobs` too, it may send messages, `LogprobsMessage`, of the tokens of the text that it is about to print.
+ends it returns an `Answer`; what its text and calls have beyond that is sent then, so a program need not print at all.
+If it is asked for `logprobs` too, or has tools, it may send messages, `Told`: of the tokens of the text that it is
+about to print, and of calls as they are written. Text comes before calls.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pie.errors import ProcessError
 
 __all__ = [
     "Answer",
+    "CallPiece",
     "Choice",
     "Embeddings",
     "Given",
-    "LogprobsMessage",
+    "Told",
     "TokenLogprobs",
     "ToolCall",
     "Took",
@@ -29,7 +31,7 @@ __all__ = [
     "bad_answer",
     "read_answer",
     "read_embeddings",
-    "read_logprobs",
+    "read_told",
 ]
 
 T = TypeVar("T")
@@ -48,6 +50,18 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
+class CallPiece(msgspec.Struct, frozen=True):
+    """More of the calls: with a name the next one begins, without one the last one goes on.
+
+    Attributes:
+        name: of the tool.
+        arguments: more of them.
+    """
+
+    name: str | None = None
+    arguments: str = ""
+
+
 class TokenLogprobs(msgspec.Struct, frozen=True):
     """How likely a token was.
 
@@ -62,18 +76,24 @@ class TokenLogprobs(msgspec.Struct, frozen=True):
     top: list[tuple[TokenId, float]] = []
 
 
-class LogprobsMessage(msgspec.Struct, frozen=True):
-    """What a program that streams says of its next tokens."""
+class Told(msgspec.Struct, frozen=True):
+    """What a program that streams tells beside its text.
 
-    logprobs: list[TokenLogprobs]
+    Attributes:
+        logprobs: of its next tokens.
+        tool_calls: what is new of them.
+    """
+
+    logprobs: list[TokenLogprobs] | None = None
+    tool_calls: list[CallPiece] | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
     """One of the texts that were asked for.
 
     Attributes:
-        text: all of it; empty where tools are called instead.
-        finish_reason: whether it ended by itself, at the limit of tokens, or in calls of tools.
+        text: all of it; with calls, what stands before them.
+        finish_reason: whether it ended by itself, at the limit of tokens, or in calls of tools that are whole.
         tool_calls: in their order.
         logprobs: of all tokens that were drawn; empty if the program does not tell.
     """
@@ -171,13 +191,16 @@ def read_answer(value_json: str, *, num_choices: int) -> Answer:
     return answer
 
 
-def read_logprobs(message: str) -> list[TokenLogprobs]:
+def read_told(message: str) -> Told:
     """What a message of a program tells.
 
     Raises:
         ProcessError: `bad-answer`.
     """
-    return _read(message, LogprobsMessage).logprobs
+    told = _read(message, Told)
+    if told.logprobs is None and told.tool_calls is None:
+        raise bad_answer("a message that tells neither of logprobs nor of tool_calls")
+    return told
 
 
 def _read(value_json: str, kind: type[T]) -> T:

@@ -22,4 +22,56 @@ declare module 'pie:ext/turn' {
   export type Model = import('pie:core/model').Model;
   export type Grammar = import('pie:core/inference').Grammar;
   export type Decoder = import('pie:instruct/chat').Decoder;
+  /**
+   * What a turn says, in the order in which it says it: text, then calls.
+   */
+  export type Said =
+    | {
+      /**
+       * More text of the answer.
+       */
+      tag: 'text',
+      val: string,
+    }
+    | {
+      /**
+       * A call of the tool with this name begins.
+       */
+      tag: 'call',
+      val: string,
+    }
+    | {
+      /**
+       * More of the arguments of the call: JSON as the model writes it, which is only checked where a grammar holds it.
+       */
+      tag: 'arguments',
+      val: string,
+    }
+    | {
+      /**
+       * The arguments of the call are whole. A call that is cut off has no end.
+       */
+      tag: 'called',
+    };
+
+  export class Reader implements Disposable {
+    /**
+     * This type does not have a public constructor.
+     */
+    private constructor();
+    /**
+    * At the start of a turn, whose text ends before the first of `stop-texts`, of which the limits are those of
+    * `generation`.
+    */
+    static start(model: Model, stopTexts: Array<string>): Reader;
+    /**
+    * What the next tokens say. After a stop token a new turn begins.
+    */
+    feed(tokens: Uint32Array): Array<Said>;
+    /**
+    * No more tokens come, and no stop token has ended the turn: what was held back. A new turn begins.
+    */
+    finish(): Array<Said>;
+    [Symbol.dispose](): void;
+  }
 }
