@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.text.conftest import byte_tokenizer
 from tests.text.families import STYLES, Style
 
+from pie.errors import GrammarError
 from pie.text.answers import AnswerReader
+from pie.text.calls import write_calls
 from pie.text.decoders import (
     ChatDecoder,
     Delta,
@@ -249,6 +251,35 @@ async def test_the_grammar_accepts_the_call_of_the_family_and_no_other(name: str
         await compiler.close()
     opened = "</think>" if family.template.cue_opens_reasoning else ""
     assert ToolCall("f", '{"text": "é", "n": 1}') in family.events("tools", opened + (family.style.enforced or ""))
+
+
+@pytest.mark.parametrize("name", ENFORCED)
+async def test_the_grammar_of_many_accepts_several_calls_and_that_of_one_does_not(name: str) -> None:
+    family = FAMILIES[name]
+    marks = family.template.markers.tools
+    assert marks is not None
+    called = [("f", {"text": "é", "n": 1}), ("g", {}), ("f", {"text": "", "n": 2})]
+    texts = ["".join(segment.text for segment in write_calls(marks, called[:count])) for count in (1, 2, 3)]
+    stop = family.template.stop_tokens()[0]
+    compiler = GrammarCompiler(
+        family.tokenizer, vocab_size=family.tokenizer.vocab_size, stop_ids=family.template.stop_tokens()
+    )
+    try:
+        one = await compiler.tool_call(family.template.markers, TOOLS)
+        many = await compiler.tool_call(family.template.markers, TOOLS, many=True)
+    finally:
+        await compiler.close()
+    assert one is not None
+    assert many is not None
+    for grammar, lengths in ((one, (1,)), (many, (1,) if marks.is_message else (1, 2, 3))):
+        for length, text in enumerate(texts, 1):
+            matcher, ids = Matcher(grammar), family.tokenizer.encode(text)
+            if length in lengths:
+                matcher.accept(ids)
+                assert allows(matcher, stop)
+            else:
+                with pytest.raises(GrammarError, match="not-accepted"):
+                    matcher.accept(ids)
 
 
 @names

@@ -212,7 +212,8 @@ def constraint(model, input):
     choice, offered = input.get("tool_choice", "auto"), offered_tools(input)
     if offered and choice != "auto":
         wanted = [tool for tool in offered if choice == "required" or tool["name"] == choice["name"]]
-        matcher = tools.native_matcher(model, wanted)
+        many = choice == "required" and input.get("parallel_tool_calls", True)
+        matcher = tools.native_matcher(model, wanted, many=many)
         if matcher is None:
             raise Error("no-tool-format", "this model's calls cannot be forced")
         return GrammarConstraint(matcher)

@@ -45,10 +45,10 @@ async def create_matcher(_guest: Guest, model: Model, tools: list[str]) -> Match
     return Matcher(grammar.text)
 
 
-async def call_grammar(model: Model, tools: list[str]) -> Grammar | None:
-    """The grammar of one call; raises RequestError(`bad-tools`) or GrammarError."""
+async def call_grammar(model: Model, tools: list[str], *, many: bool = False) -> Grammar | None:
+    """The grammar of one call, or of one and more; raises RequestError(`bad-tools`) or GrammarError."""
     served = model.served
-    grammar = await served.grammars.tool_call(served.template.markers, tools)
+    grammar = await served.grammars.tool_call(served.template.markers, tools, many=many)
     return None if grammar is None else Grammar(grammar)
 
 

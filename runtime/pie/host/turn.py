@@ -37,9 +37,15 @@ def calls(_guest: Guest, model: Model, tokens: list[int]) -> list[tuple[str, str
 
 
 @INTERFACE.function("call-grammar")
-async def grammar_of_calls(_guest: Guest, model: Model, tools: list[str]) -> Grammar | None:
+async def grammar_of_call(_guest: Guest, model: Model, tools: list[str]) -> Grammar | None:
     """The grammar of one call as the model writes it; None if it has no form that can be enforced."""
     return await call_grammar(model, tools)
+
+
+@INTERFACE.function("calls-grammar")
+async def grammar_of_calls(_guest: Guest, model: Model, tools: list[str]) -> Grammar | None:
+    """The grammar of one call or more."""
+    return await call_grammar(model, tools, many=True)
 
 
 @INTERFACE.function("answer-decoder")

@@ -20,7 +20,7 @@ from pie.text.grammar_limits import GrammarKind, GrammarLimits, screen
 from pie.text.grammar_process import GrammarProcess, WorkerSettings
 from pie.text.markers import CallShape, Markers
 from pie.text.tokenizer import Segment, Tokenizer
-from pie.text.tools import call_pieces, parse_tools
+from pie.text.tools import call_forms, parse_tools
 from pie.text.utf8 import Utf8Masks
 
 __all__ = ["Grammar", "GrammarCompiler"]
@@ -130,8 +130,13 @@ class GrammarCompiler:
         """
         return await self._compile("ebnf", ebnf)
 
-    async def tool_call(self, markers: Markers, tools: Sequence[str]) -> Grammar | None:
+    async def tool_call(self, markers: Markers, tools: Sequence[str], *, many: bool = False) -> Grammar | None:
         """One call of one of the tools as the model writes it, marks included; None if the model has no such form.
+
+        Args:
+            markers: how it marks calls.
+            tools: schemas, as `parse_tools` takes them.
+            many: further calls may follow, where a turn of the family can have several.
 
         Raises:
             RequestError: `bad-tools`.
@@ -141,8 +146,15 @@ class GrammarCompiler:
         parsed = parse_tools(tools)
         if marks is None or marks.shape is CallShape.PAIRS or not parsed:
             return None
-        source = [[part for part in map(self._grammar_piece, pieces) if part] for pieces in call_pieces(marks, parsed)]
-        return await self._compile("tool-call", json.dumps({"alternatives": source}))
+        forms = call_forms(marks, parsed)
+        source = {
+            "before": self._grammar_piece(forms.before),
+            "alternatives": [[self._grammar_piece(piece) for piece in pieces] for pieces in forms.alternatives],
+            "after": self._grammar_piece(forms.after),
+        }
+        if many and forms.between is not None:
+            source["between"] = self._grammar_piece(forms.between)
+        return await self._compile("tool-call", json.dumps(source))
 
     async def start_worker(self) -> None:
         """Start the worker process ahead of the first heavy grammar.

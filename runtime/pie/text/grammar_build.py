@@ -27,6 +27,7 @@ _FAULTS: dict[GrammarKind, tuple[str, str]] = {
     "regex": ("bad-regex", "Use no look-around, back-references or \\p classes."),
     "ebnf": ("bad-ebnf", "Write rules as `name ::= ...` and start with a rule `root`."),
 }
+_MANY = "one_or_more_calls"
 _MAX_WHITESPACE = 16
 """Between two parts of JSON; without a bound small models go on with it until their limit of tokens."""
 _PLACE_IN_LIBRARY = re.compile(r"^\[[\d:]+\] \S+?:\d+: ")
@@ -74,20 +75,36 @@ def _parse(kind: GrammarKind, source: str) -> Any:
         case "ebnf":
             return xgrammar.Grammar.from_ebnf(source)
         case "tool-call":
-            return _parse_calls(json.loads(source)["alternatives"])
+            return _parse_calls(json.loads(source))
 
 
-def _parse_calls(alternatives: Sequence[Sequence[Any]]) -> Any:
-    """Alternatives, each a sequence of schemas and of lists of text and ids of control tokens."""
-    grammars = [xgrammar.Grammar.concat(*map(_parse_piece, pieces)) for pieces in alternatives]
-    return grammars[0] if len(grammars) == 1 else xgrammar.Grammar.union(*grammars)
+def _parse_calls(source: dict[str, Any]) -> Any:
+    """What `tool_call` hands over: each piece is a schema, or a list of text and ids of control tokens."""
+    alternatives = [_concat(pieces) for pieces in source["alternatives"]]
+    calls = alternatives[0] if len(alternatives) == 1 else xgrammar.Grammar.union(*alternatives)
+    if "between" in source:
+        # The library joins grammars one after the other or as alternatives; what repeats has to be written.
+        text = f"{calls}\n{_MANY} ::= root ({_ebnf(source['between'])} root)*\n"
+        calls = xgrammar.Grammar.from_ebnf(text, root_rule_name=_MANY)
+    around = [[_parse_piece(source[key])] if source[key] else [] for key in ("before", "after")]
+    parts = [*around[0], calls, *around[1]]
+    return parts[0] if len(parts) == 1 else xgrammar.Grammar.concat(*parts)
+
+
+def _concat(pieces: Sequence[Any]) -> Any:
+    return xgrammar.Grammar.concat(*[_parse_piece(piece) for piece in pieces if piece])
 
 
 def _parse_piece(piece: Any) -> Any:
     if isinstance(piece, dict):
         return _parse_schema(piece["schema"])
-    parts = (f"Token({part})" if isinstance(part, int) else json.dumps(part, ensure_ascii=False) for part in piece)
-    return xgrammar.Grammar.from_ebnf(f"root ::= {' '.join(parts)}")
+    return xgrammar.Grammar.from_ebnf(f"root ::= {_ebnf(piece)}")
+
+
+def _ebnf(parts: Sequence[str | int]) -> str:
+    return " ".join(
+        f"Token({part})" if isinstance(part, int) else json.dumps(part, ensure_ascii=False) for part in parts
+    )
 
 
 def _parse_schema(schema: Any) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pie.errors import RequestError
 from pie.text.markers import CallShape, ToolMarkers
 from pie.text.tokenizer import Segment
 
-__all__ = ["call_pieces", "parse_tools"]
+__all__ = ["CallForms", "call_forms", "parse_tools"]
 
 _MAX_CHARACTERS = 1_000_000
 
@@ -34,21 +35,40 @@ def parse_tools(tools: Sequence[str]) -> list[dict[str, Any]]:
     return [_parse_tool(text, index) for index, text in enumerate(tools)]
 
 
-def call_pieces(marks: ToolMarkers, tools: Sequence[dict[str, Any]]) -> list[list[Segment | dict[str, Any]]]:
-    """What a call to one of the tools consists of: alternatives of pieces, each a text or a JSON schema.
+@dataclass(frozen=True, slots=True)
+class CallForms:
+    """How the calls of a turn are written; a piece is a text or a JSON schema.
 
-    Names are no trusted text.
+    Attributes:
+        before, after: what stands around all of them.
+        alternatives: the pieces of one call, of any of the tools.
+        between: what stands between two; None if a turn has one call alone.
+    """
+
+    before: Segment
+    alternatives: list[list[Segment | dict[str, Any]]]
+    after: Segment
+    between: Segment | None
+
+
+def call_forms(marks: ToolMarkers, tools: Sequence[dict[str, Any]]) -> CallForms:
+    """What calls of the tools consist of. Names are no trusted text.
 
     Args:
         marks: how the family writes calls; not of shape PAIRS.
         tools: as `parse_tools` gives them.
     """
-    before = Segment(marks.around[0] + marks.opening, trusted=True)
-    after = Segment(marks.closing + marks.around[1], trusted=True)
+    before, after = (Segment(text, trusted=True) for text in marks.around)
+    between = None if marks.is_message else Segment(marks.between, trusted=True)
+    return CallForms(before, _alternatives(marks, tools), after, between)
+
+
+def _alternatives(marks: ToolMarkers, tools: Sequence[dict[str, Any]]) -> list[list[Segment | dict[str, Any]]]:
+    opening, closing = Segment(marks.opening, trusted=True), Segment(marks.closing, trusted=True)
     if marks.shape is CallShape.JSON:
-        return [[before, _call_schema(marks, tools), after]]
+        return [[opening, _call_schema(marks, tools), closing]]
     separator = Segment(marks.separator, trusted=True)
-    return [[before, Segment(_name(tool), trusted=False), separator, _parameters(tool), after] for tool in tools]
+    return [[opening, Segment(_name(tool), trusted=False), separator, _parameters(tool), closing] for tool in tools]
 
 
 def _call_schema(marks: ToolMarkers, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:

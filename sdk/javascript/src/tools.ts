@@ -1,6 +1,6 @@
 /** Tools that a model may call, in the model's own format. */
 
-import { callGrammar, calls, Reader as WitReader } from 'pie:ext/turn';
+import { callGrammar, calls, callsGrammar, Reader as WitReader } from 'pie:ext/turn';
 import type { Said as WitSaid } from 'pie:ext/turn';
 import * as wit from 'pie:instruct/tool-use';
 
@@ -111,20 +111,29 @@ export function answerPrefix(model: Model, name: string, value: string | object)
   return u32Array(wit.answer(model.wit, name, typeof value === 'string' ? value : spacedJson(value)));
 }
 
+/** With `many` further calls may follow, if a turn of the model can have several. */
+export interface CallOptions {
+  readonly many?: boolean;
+}
+
 /**
- * The grammar of the model's calls, or undefined if its format cannot be enforced.
+ * The grammar of one of the model's calls, or undefined if its format cannot be enforced.
  *
  * Throws `bad-tools`, and `bad-schema` if the parameters of a tool are no JSON Schema.
  */
-export function nativeGrammar(model: Model, tools: Iterable<Tool>): Grammar | undefined {
+export function nativeGrammar(
+  model: Model,
+  tools: Iterable<Tool>,
+  { many = false }: CallOptions = {},
+): Grammar | undefined {
   const texts = toTexts(tools);
-  const resource = call(() => callGrammar(model.wit, texts));
+  const resource = call(() => (many ? callsGrammar : callGrammar)(model.wit, texts));
   return resource && new Grammar(resource);
 }
 
-/** A matcher of the model's calls for `GrammarConstraint`, as `nativeGrammar` gives the grammar. */
-export function nativeMatcher(model: Model, tools: Iterable<Tool>): Matcher | undefined {
-  using grammar = nativeGrammar(model, tools);
+/** A matcher of `nativeGrammar` for `GrammarConstraint`. */
+export function nativeMatcher(model: Model, tools: Iterable<Tool>, options: CallOptions = {}): Matcher | undefined {
+  using grammar = nativeGrammar(model, tools, options);
   return grammar && new Matcher(grammar, model.tokenizer());
 }
 

@@ -148,23 +148,28 @@ def answer_prefix(model: Model, name: str, value: str | Mapping[str, Any] | Sequ
     return list(tool_use.answer(model.wit, name, text))
 
 
-def native_grammar(model: Model, tools: Iterable[Tool]) -> Grammar | None:
-    """The grammar of the model's calls, or None if its format cannot be enforced.
+def native_grammar(model: Model, tools: Iterable[Tool], *, many: bool = False) -> Grammar | None:
+    """The grammar of one of the model's calls, or None if its format cannot be enforced.
+
+    Args:
+        model: whose calls they are.
+        tools: what can be called.
+        many: further calls may follow, if a turn of the model can have several.
 
     Raises:
         Error: `bad-tools`; `bad-schema` if the parameters of a tool are no JSON Schema.
     """
-    handle = call(wit_turn.call_grammar, model.wit, _texts(tools))
+    handle = call(wit_turn.calls_grammar if many else wit_turn.call_grammar, model.wit, _texts(tools))
     return None if handle is None else Grammar(handle)
 
 
-def native_matcher(model: Model, tools: Iterable[Tool]) -> Matcher | None:
-    """A matcher of the model's calls for `GrammarConstraint`, or None if its format cannot be enforced.
+def native_matcher(model: Model, tools: Iterable[Tool], *, many: bool = False) -> Matcher | None:
+    """A matcher of `native_grammar` for `GrammarConstraint`, or None if the format cannot be enforced.
 
     Raises:
         Error: as `native_grammar`.
     """
-    grammar = native_grammar(model, tools)
+    grammar = native_grammar(model, tools, many=many)
     return None if grammar is None else Matcher(grammar, model.tokenizer())
 
 

@@ -86,6 +86,29 @@ async def test_a_call_can_be_forced(server: Server, model: str, choice: Any) -> 
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+async def test_what_is_required_is_one_call_or_more_and_one_of_a_named_function(server: Server, model: str) -> None:
+    stops = server.service.runtime.model.template.stop_tokens()
+    unwilling = {str(token): -100 for token in stops}  # the model ends its turn only where nothing else is allowed
+
+    async def calls(choice: Any, **fields: Any) -> tuple[list[tuple[str, str]], str]:
+        body = chat_body(model, tools=[CLOCK, WEATHER], tool_choice=choice, temperature=1.2, **fields)
+        (answer,) = (await post(server, CHAT, body)).body["choices"]
+        assert put_together(await events(server, CHAT, body)) == of_choice(answer)
+        return of_choice(answer)[1:]
+
+    named = {"type": "function", "function": {"name": "get_time"}}
+    for seed in range(3):
+        made, _ = await calls("required", seed=seed, logit_bias=unwilling, max_tokens=200)
+        assert len(made) > 1
+        for name, arguments in made[:-1]:
+            assert json.loads(arguments).keys() == ({"city"} if name == "get_weather" else set())
+        for fields in ({"parallel_tool_calls": False}, {"parallel_tool_calls": False, "logit_bias": unwilling}):
+            ((name, arguments),), reason = await calls("required", seed=seed, max_tokens=200, **fields)
+            assert reason == "tool_calls"
+        ((name, _),), reason = await calls(named, seed=seed, logit_bias=unwilling)
+        assert (name, reason) == ("get_time", "tool_calls")
+
+
 async def test_tools_that_must_not_be_called_are_not(server: Server, model: str) -> None:
     body = chat_body(model, "What is the weather in Lima?", tools=[WEATHER], tool_choice="none", temperature=0)
     (answer,) = (await post(server, CHAT, body)).body["choices"]

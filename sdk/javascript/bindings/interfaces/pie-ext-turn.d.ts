@@ -15,6 +15,10 @@ declare module 'pie:ext/turn' {
    */
   export function callGrammar(model: Model, tools: Array<string>): Grammar | undefined;
   /**
+   * As `call-grammar`, for a turn of one call or more. Where a turn of the model can have one call alone, it has one.
+   */
+  export function callsGrammar(model: Model, tools: Array<string>): Grammar | undefined;
+  /**
    * A chat decoder, at the start of a turn, that leaves out reasoning.
    */
   export function answerDecoder(model: Model): Decoder;
