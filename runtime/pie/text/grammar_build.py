@@ -16,6 +16,7 @@ from pie.errors import GrammarError
 from pie.text.grammar_limits import GrammarKind
 from pie.text.json_schema import needs_escapes, patterns_in, refuse_unenforced, sound_schema
 from pie.text.wide_classes import classes_apart
+from pie.text.white_space import white_space_rule, with_white_space
 
 __all__ = ["build", "token_table"]
 
@@ -120,9 +121,23 @@ def _parse_schema(schema: Any) -> Any:
             )
     any_whitespace = not (isinstance(sound, dict) and sound.get("x-any-whitespace") is False)
     separators = None if any_whitespace else (",", ":")
+    if any_whitespace and isinstance(sound, dict) and "x-whitespace-pattern" in sound:
+        return _with_white_space(xgrammar.Grammar.from_json_schema(json.dumps(sound)), sound["x-whitespace-pattern"])
     return xgrammar.Grammar.from_json_schema(
         json.dumps(sound), any_whitespace=any_whitespace, separators=separators, max_whitespace_cnt=_MAX_WHITESPACE
     )
+
+
+def _with_white_space(grammar: Any, pattern: Any) -> Any:
+    try:
+        rule = white_space_rule(pattern if isinstance(pattern, str) else json.dumps(pattern))
+    except ValueError as error:
+        raise GrammarError(
+            "bad-schema",
+            f"x-whitespace-pattern: {error}",
+            remedy="Write a regular expression of white space, such as [ ]? or \\n *.",
+        ) from None
+    return xgrammar.Grammar.from_ebnf(with_white_space(str(grammar), rule))
 
 
 def _one_line(error: Exception) -> str:

@@ -102,6 +102,19 @@ async def test_json_is_held_to_its_schema_and_to_what_is_said_beside_it(server: 
         assert await content(server, **outputs) == '"a"'
 
 
+@pytest.mark.parametrize("pattern", ["", " ", "[ ]?", r"\n {2}"])
+async def test_white_space_of_json_is_as_a_pattern_says(server: Server, pattern: str) -> None:
+    digit = {"type": "integer", "maximum": 9, "minimum": 0}
+    schema = {"type": "object", "properties": {"a": digit, "b": {"type": "array", "items": digit, "maxItems": 2}}}
+    schema |= {"required": ["a", "b"]}
+    array = rf"\[{pattern}(\d{pattern}(,{pattern}\d{pattern})?)?\]"
+    expected = rf'\{{{pattern}"a"{pattern}:{pattern}\d{pattern},{pattern}"b"{pattern}:{pattern}{array}{pattern}\}}'
+    outputs = {"json": schema, "whitespace_pattern": pattern}
+    text = await content(server, structuredOutputs=outputs, temperature=1.5)
+    assert re.fullmatch(expected, text)
+    assert json.loads(text).keys() == {"a", "b"}
+
+
 async def test_a_json_object_and_the_format_text_are_no_contradiction(server: Server) -> None:
     fields = {"structuredOutputs": {"json_object": True}, "responseFormat": {"type": "text"}, "maxTokens": 2}
     assert (await content(server, **fields)).startswith("{")
@@ -183,8 +196,18 @@ FORMAT = "responseFormat.json_schema.schema"
         ({"structuredOutputs": {"json": {"type": 3}}}, "invalid_schema", "structuredOutputs.json"),
         ({"structuredOutputs": {"structural_tag": {}}}, "unsupported_field", "structuredOutputs.structural_tag"),
         (
-            {"structuredOutputs": {"json": {}, "whitespace_pattern": " "}},
-            "unsupported_field",
+            {"structuredOutputs": {"json": {}, "whitespace_pattern": "-"}},
+            "bad_value",
+            "structuredOutputs.whitespace_pattern",
+        ),
+        (
+            {"structuredOutputs": {"json": {}, "whitespace_pattern": " ", "disable_any_whitespace": True}},
+            "bad_value",
+            "structuredOutputs.whitespace_pattern",
+        ),
+        (
+            {"structuredOutputs": {"choice": ["a"], "whitespace_pattern": " "}},
+            "bad_value",
             "structuredOutputs.whitespace_pattern",
         ),
         (

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pie.server.surfaces.reading import Word, bad_value, unsupported
+from pie.server.surfaces.reading import Word, bad_value
 from pie.server.surfaces.schemas import check_schema, closed
 from pie.server.surfaces.vocabulary import Given
+from pie.text.white_space import white_space_rule
 
 __all__ = ["StructuredOutputs"]
 
@@ -54,19 +55,32 @@ class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             raise bad_value(FIELD, cause)
         if self.json_object is False:
             raise bad_value(f"{FIELD}.json_object", "json_object is true or absent")
-        if self.whitespace_pattern is not None:
-            raise unsupported(f"{FIELD}.whitespace_pattern")
+        self._check_white_space()
         if self.json is not None:
             check_schema(self.json, f"{FIELD}.json")
         elif self.disable_additional_properties:
             raise bad_value(
                 f"{FIELD}.disable_additional_properties", "there is no schema whose properties it could be of"
             )
-        if self.disable_any_whitespace and self.json is None and self.json_object is None:
-            raise bad_value(f"{FIELD}.disable_any_whitespace", "there is no JSON whose whitespace it could be")
+
+    def _check_white_space(self) -> None:
+        pattern = self.whitespace_pattern
+        for name, value in (("disable_any_whitespace", self.disable_any_whitespace), ("whitespace_pattern", pattern)):
+            if value not in (None, False) and self.json is None and self.json_object is None:
+                raise bad_value(f"{FIELD}.{name}", "there is no JSON whose whitespace it could be")
+        if pattern is None:
+            return
+        if self.disable_any_whitespace:
+            raise bad_value(f"{FIELD}.whitespace_pattern", "disable_any_whitespace says already that there is none")
+        try:
+            white_space_rule(pattern)
+        except ValueError as error:
+            raise bad_value(f"{FIELD}.whitespace_pattern", str(error)) from None
 
     def _schema(self) -> Given:
         schema: Given = {"type": "object"} if self.json is None else self.json
         if self.disable_additional_properties:
             schema = closed(schema)
+        if self.whitespace_pattern is not None:
+            return {**schema, "x-whitespace-pattern": self.whitespace_pattern}
         return {**schema, "x-any-whitespace": False} if self.disable_any_whitespace else schema
