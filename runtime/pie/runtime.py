@@ -1,38 +1,33 @@
 """The composition root: builds the parts, starts them, launches processes, and stops everything in order.
 
-The only module besides `testing` that knows the engine.
+`loading` loads its models, and knows the engine for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import secrets
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pie.config import ModelSettings, Settings
+from pie.config import Settings
 from pie.egress.client import HttpClient
 from pie.egress.hosts import AllowedHosts, parse_allowed_host
-from pie.engine.device_thread import DeviceThread
-from pie.engine.engine import Engine
 from pie.errors import PieError, ProcessError, UsageError
-from pie.forward import DeviceInfo
-from pie.host.adapter_registry import AdapterRegistry
-from pie.host.adapter_store import AdapterStore
 from pie.host.imports import all_imports
 from pie.host.mailbox import Listener, Mailbox
 from pie.host.served_model import ServedModel
 from pie.host.state import HostState
 from pie.host.topics import Topics
+from pie.loading import ModelLoader
 from pie.mcp.clients import McpClients
 from pie.mcp.servers import McpServers
 from pie.process.children import Children, Family, Starter
@@ -41,10 +36,6 @@ from pie.process.launchable import Launchable
 from pie.process.process import Process
 from pie.process.programs import LoadedProgram, Programs, Progress
 from pie.scheduler.budgets import TokenBudget
-from pie.scheduler.scheduler import Scheduler
-from pie.text.grammar import GrammarCompiler
-from pie.text.template import ChatTemplate
-from pie.text.tokenizer import Tokenizer
 from pie.wasm.engine import WasmEngine
 from pie.wasm.wasi.http import HttpExchange
 from pie.wasm.wasi.http_messages import HttpRequest, HttpResponse
@@ -65,12 +56,14 @@ class Client:
         username: whose saved contexts and topics it sees.
         mailbox: its conversation with whoever launched it.
         mcp: the MCP servers it may use; None are those of the operator.
+        waits: whether it begins when all models have been loaded; otherwise with those that are ready.
     """
 
     process_id: str
     username: str
     mailbox: Mailbox
     mcp: McpServers | None = None
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +97,23 @@ class Runtime:
     Use it as an async context manager; leaving it ends all processes and joins all threads.
 
     Attributes:
-        models: the served models by name, the one that programs get by default first.
+        models: the served models by name, the one that programs get by default first; see `ServedModels`.
         programs: loads programs.
         mcp: the MCP servers of the operator.
     """
 
-    def __init__(self, settings: Settings, *, on_progress: Progress = lambda _text: None) -> None:
-        """Prepare with settings; `on_progress` hears what takes long while loading."""
+    def __init__(
+        self, settings: Settings, *, on_progress: Progress = lambda _text: None, in_background: bool = False
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: where things are kept, and how much may be used.
+            on_progress: hears what takes long while loading.
+            in_background: whether models are loaded after it has been entered; see `loaded`.
+        """
         self._settings = settings
+        self._in_background = in_background
         self._on_progress = on_progress
         self._processes: set[Process] = set()
         self._num_launched = 0
@@ -122,31 +124,25 @@ class Runtime:
         self._starter = Starter(launchable, self._load_child, self._start_child)
 
     async def __aenter__(self) -> Self:
-        """Load the models and start stepping."""
+        """Load the models and start stepping, or begin with it.
+
+        Raises:
+            PieError: a model cannot be loaded, unless that is done in the background.
+        """
         settings = self._settings
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with ExitStack() as undo:  # all of it is there, or nothing
             undo.callback(sys.setswitchinterval, self._switch_interval_s)
             self._wasm = undo.enter_context(_component_host(settings))
-            self._devices: list[DeviceThread] = []
-            self.models: dict[str, ServedModel] = {}
-            for chosen in settings.models:
-                device = DeviceThread(_load_engine(chosen, settings))
-                undo.callback(device.close)
-                self._devices.append(device)
-                served = _serve(device, chosen, settings)
-                _check_name(served.name, self.models)
-                self.models[served.name] = served
+            self.programs = Programs(self._wasm, all_imports(), settings.cache)
+            self._loader = ModelLoader(settings, self._stepping_failed)
+            self.models = self._loader.models
+            if self._in_background:
+                self._loader.begin()
+            else:
+                self._loader.load()
             undo.pop_all()
-        self.programs = Programs(self._wasm, all_imports(), settings.cache)
-        loop = asyncio.get_running_loop()
-        self._stepping = [
-            loop.create_task(model.scheduler.run(), name=f"scheduler of {name}") for name, model in self.models.items()
-        ]
-        for task in self._stepping:
-            task.add_done_callback(self._stepping_ended)
-        gc.freeze()  # what is loaded stays, and looking through it again and again would stop all programs for 0.1 s
         return self
 
     async def __aexit__(
@@ -161,39 +157,40 @@ class Runtime:
                     await process.outcome()
             await asyncio.sleep(0)  # what has ended leaves the set in a callback, which must have its turn
         await self.mcp.close()
-        for task in self._stepping:
-            task.cancel()
-        await asyncio.wait(self._stepping)  # an error of their own has been told already
-        for model in self.models.values():
-            await model.grammars.close()
-            await model.adapters.finish()
+        await self._loader.close()
         self._wasm.close()
-        for device in self._devices:
-            device.close()
-        gc.unfreeze()
         sys.setswitchinterval(self._switch_interval_s)
 
-    def _stepping_ended(self, task: asyncio.Task[None]) -> None:
+    def _stepping_failed(self, error: BaseException) -> None:
         """A scheduler that fails is a defect of ours; no program may wait for it for ever."""
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("the scheduler failed; all processes end", exc_info=task.exception())
-            for process in tuple(self._processes):
-                process.terminate(_server_failed())
+        log.critical("the scheduler failed; all processes end", exc_info=error)
+        for process in tuple(self._processes):
+            process.terminate(_server_failed())
+
+    async def loaded(self) -> None:
+        """Return when all models have been loaded, but for those that cannot be.
+
+        Raises:
+            PieError: why the first one was not, if none was.
+        """
+        await self.models.settled()
+        if not self.models:
+            raise self.models.failures[self.models.names[0]].reason
 
     @property
     def model(self) -> ServedModel:
-        """The model that programs get unless they ask for another."""
-        return next(iter(self.models.values()))
+        """The model that programs get unless they ask for another; raises ModelError if it is not ready."""
+        return self.models.find("")
 
     @property
     def is_stepping(self) -> bool:
         """Whether all schedulers run; they do until the runtime is left, unless one has failed."""
-        return not any(task.done() for task in self._stepping)
+        return self._loader.is_stepping
 
     @property
     def busy_s(self) -> float:
         """How long the oldest of the steps in progress has taken; 0 while there are none."""
-        return max(model.scheduler.busy_s for model in self.models.values())
+        return max((model.scheduler.busy_s for model in self.models.values()), default=0.0)
 
     @property
     def num_processes(self) -> int:
@@ -276,7 +273,7 @@ class Runtime:
     def _start_child(self, program: LoadedProgram, input_json: str, seed: int, children: Children) -> Process:
         mailbox = Mailbox(lambda _event: None)
         mailbox.close()  # a child has no client
-        client = Client(str(uuid.uuid4()), children.username, mailbox, children.mcp)
+        client = Client(str(uuid.uuid4()), children.username, mailbox, children.mcp, waits=False)
         return self._start(program, input_json, seed, children, client)
 
     def _start(
@@ -292,6 +289,7 @@ class Runtime:
             mcp=client.mcp or self.mcp,
             http=HttpClient(self._allowed_hosts),
             seed=seed,
+            waits=client.waits,
             source=program.source_text(),
         )
         process = Process(program, state, limits=self._settings.limits)
@@ -324,56 +322,3 @@ def _component_host(settings: Settings) -> WasmEngine:
             f"{error.filename}: {error.strerror}",
             remedy="Set PIE_CACHE to a folder that you may write to.",
         ) from error
-
-
-def _load_engine(chosen: ModelSettings, settings: Settings) -> Engine:
-    return Engine(
-        chosen.path,
-        weights=chosen.weights,
-        num_pages=chosen.kv_pages,
-        num_host_pages=chosen.host_pages,
-        cache_dir=settings.cache / "kernels",
-    )
-
-
-def _check_name(name: str, models: Mapping[str, ServedModel]) -> None:
-    if name in models:
-        raise UsageError(
-            "model-name-taken",
-            f"two models are called {name!r}",
-            remedy="Give one of them a name of its own: [models.NAME] in the configuration.",
-        )
-
-
-def _room(info: DeviceInfo, *, is_chosen: bool) -> dict[str, object]:
-    """What an operator must know of a model's pages: how many there are, and why."""
-    return {
-        "model": info.model,
-        "kv_pages": info.num_pages,
-        "page_tokens": info.page_size,
-        "kv_mib": round(info.num_pages * info.page_bytes / (1 << 20), 1),
-        "kv_pages_from": "the configuration" if is_chosen else "free memory",
-        "host_pages": info.num_host_pages,
-    }
-
-
-def _serve(device: DeviceThread, chosen: ModelSettings, settings: Settings) -> ServedModel:
-    info = device.info
-    tokenizer = Tokenizer.load(chosen.path)
-    template = ChatTemplate.load(chosen.path, tokenizer)
-    for note in template.notes:
-        log.warning("%s: %s", info.model, note)
-    log.info("model loaded", extra={"facts": _room(info, is_chosen=chosen.kv_pages is not None)})
-    scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=chosen.max_batch_tokens)
-    store = AdapterStore(settings.home / "named-adapters" / info.checkpoint[:32], model=info.model)
-    return ServedModel(
-        name=chosen.name or info.model,
-        vocab_size=info.vocab_size,
-        context_length=info.max_positions,
-        scheduler=scheduler,
-        tokenizer=tokenizer,
-        template=template,
-        grammars=GrammarCompiler(tokenizer, vocab_size=info.vocab_size, stop_ids=template.stop_tokens()),
-        adapters=AdapterRegistry(device, store, scheduler.weights),
-        adapter_dir=settings.home / "adapters",
-    )

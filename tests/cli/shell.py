@@ -68,13 +68,15 @@ class Shell:
     environment: Mapping[str, str]
 
     @contextmanager
-    def start(self, *words: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    def start(
+        self, *words: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """A running `pie`; it is killed if the test leaves it."""
         process = subprocess.Popen(
             [sys.executable, "-m", "pie", *words],
             stdin=subprocess.PIPE,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env={**self.environment, "TMPDIR": str(self.temporary)},
             start_new_session=True,
         )

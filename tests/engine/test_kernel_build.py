@@ -6,6 +6,8 @@ import logging
 import os
 import platform
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +46,35 @@ def test_without_a_compiler_torch_computes_and_one_line_says_so(
     assert len(caplog.records) == 1
     assert "no g++" in caplog.text
     assert len(greedy(engine, Held([0]), [1, 2], 3)) == 3
+
+
+def test_a_build_that_is_stopped_ends_the_compiler_and_leaves_no_litter(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stop = tmp_path / "begun", threading.Event()
+    compiler_that(
+        tmp_path / "bin", f"echo $$ > {begun}.new; /bin/mv {begun}.new {begun}; exec /bin/sleep 1000", monkeypatch
+    )
+
+    def stop_when_begun() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        stop.set()
+
+    stopping = threading.Thread(target=stop_when_begun)
+    stopping.start()
+    with pytest.raises(ModelError, match="stopped"):
+        Engine(model_dir, num_pages=4, cache_dir=tmp_path / "cache", stop=stop)
+    stopping.join()
+    assert not list((tmp_path / "cache").iterdir())
+    assert not Path(f"/proc/{int(begun.read_text())}").exists()
+
+
+def test_weights_are_not_read_when_loading_is_stopped(model_dir: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ModelError, match="stopped"):
+        load_model(model_dir, stop=stop)
 
 
 @pytest.mark.parametrize("script", ["echo 'kernels.cpp: broken' >&2; exit 1", "exit 0"])

@@ -18,6 +18,7 @@ from pie.host.imports import all_imports
 from pie.host.mailbox import Mailbox
 from pie.host.model import Model
 from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.host.state import HostState
 from pie.host.topics import Topics
 from pie.scheduler.scheduler import Scheduler
@@ -101,7 +102,7 @@ class Server:
         self._state = HostState(
             process_id=OWNER,
             username="user",
-            models={info.model: served},
+            models=ServedModels.ready({info.model: served}),
             mailbox=Mailbox(lambda _event: None),
             topics=Topics(),
             children=absent,

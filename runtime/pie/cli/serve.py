@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pie.cli.completing import models
-from pie.cli.interrupt import Interrupt, Interrupted
+from pie.cli.interrupt import Interrupt
 from pie.cli.terminal import Progress
 from pie.config import Settings
 
@@ -108,12 +108,12 @@ async def _serve(settings: Settings, chosen: ServerSettings) -> int:
     end: list[Callable[[], object]] = [task.cancel]  # the last one holds: what is not ready is given up at once
     with Interrupt(lambda: loop.call_soon_threadsafe(end[-1])) as interrupt, Progress() as progress:
         try:
-            async with _ready(settings, chosen, progress, interrupt) as server:
+            async with _ready(settings, chosen, progress) as server:
                 end.append(stopped.set)
                 if interrupt.code is None:
                     await stopped.wait()
                 await server.drain()
-        except (asyncio.CancelledError, Interrupted):
+        except asyncio.CancelledError:
             if interrupt.code is None:
                 raise
             return interrupt.code
@@ -121,10 +121,8 @@ async def _serve(settings: Settings, chosen: ServerSettings) -> int:
 
 
 @asynccontextmanager
-async def _ready(
-    settings: Settings, chosen: ServerSettings, progress: Progress, interrupt: Interrupt
-) -> AsyncIterator[Server]:
-    """A server that answers, after it has said so."""
+async def _ready(settings: Settings, chosen: ServerSettings, progress: Progress) -> AsyncIterator[Server]:
+    """A server that is ready, after it has said so; it answers before, and says that it is not ready."""
     progress("Loading the runtime")
     from pie.runtime import Runtime
     from pie.server.listening import authority_of, listen_at
@@ -134,16 +132,24 @@ async def _ready(
         listening = stack.enter_context(listen(chosen))  # before the model is loaded: a busy port is told at once
         tasks_port = chosen.tasks.port
         second = None if tasks_port is None else stack.enter_context(listen_at(chosen.host, tasks_port))
-        with interrupt.raising():
-            progress("Loading the model")
-            runtime = await stack.enter_async_context(Runtime(settings))
-        await runtime.programs.runner(progress)
+        runtime = await stack.enter_async_context(Runtime(settings, in_background=True))
         server = await stack.enter_async_context(
             serve(runtime, chosen, listening, home=settings.home, tasks_listening=second)
         )
-        progress.finish()
+        await _prepare(server, progress)
         token = f" (token in {server.token_file})" if server.token_file is not None else ""
         print(f"Serving {', '.join(runtime.models)} at {server.url}{token}", flush=True)
         if second is not None:
             print(f"Tasks at http://{authority_of(chosen.host)}:{second.getsockname()[1]}", flush=True)
         yield server
+
+
+async def _prepare(server: Server, progress: Progress) -> None:
+    """Wait until the models are loaded, and the runner of programs is made."""
+    service = server.service
+    service.is_starting = True
+    progress("Loading the model")
+    await service.runtime.loaded()
+    await service.runtime.programs.runner(progress)
+    service.is_starting = False
+    progress.finish()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
 from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
 from pie.engine.schemes import WeightsChoice
+from pie.engine.stopping import check_stop
 from pie.engine.torch_backend import TorchBackend
 from pie.engine.weights import LoadedModel, load_model
 from pie.errors import ModelError
@@ -71,6 +73,7 @@ class Engine:
         backend: BackendName = "auto",
         threads: int | None = None,
         cache_dir: Path | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         """Load a model and make room for its KV pages.
 
@@ -85,11 +88,12 @@ class Engine:
             backend: "native" wants the C++ kernels, "torch" forbids them, "auto" takes them if they can be built.
             threads: how many threads compute at most; None takes one per core that this process may use.
             cache_dir: where compiled kernels are kept; None is `~/.cache/pie/kernels`.
+            stop: another thread sets it to have the loading given up.
 
         Raises:
-            ModelError: the directory cannot be used, or the memory is too small.
+            ModelError: the directory cannot be used, or the memory is too small; `stopped`.
         """
-        model = load_model(model_dir, dtype=dtype, weights=weights)
+        model = load_model(model_dir, dtype=dtype, weights=weights, stop=stop)
         if model.quantization is not None:
             log.info("%s: %s", model.name, model.quantization)
         self.config = model.config
@@ -110,13 +114,15 @@ class Engine:
             page_bytes=page_bytes,
             num_host_pages=num_host_pages,
         )
-        kernels = None if backend == "torch" else _kernels(model.config, page_size, cache_dir or default_cache_dir())
+        kernels_dir = cache_dir or default_cache_dir()
+        kernels = None if backend == "torch" else _kernels(model.config, page_size, kernels_dir, stop)
         if backend == "native" and kernels is None:
             raise ModelError(
                 "no-native-backend",
                 "the native backend was asked for and cannot run here; the log says why",
                 remedy='Install g++, or choose backend "auto".',
             )
+        check_stop(stop)
         self._backend = _place(model, kernels, num_pages=num_pages, page_size=page_size, threads=threads)
         config = model.config
         page_shape = (config.num_layers, 2, page_size, config.num_kv_heads, config.head_dim)
@@ -203,12 +209,12 @@ class Engine:
         return read_page_file(path, fingerprint=self.info.fingerprint, like=like)
 
 
-def _kernels(config: ModelConfig, page_size: int, cache_dir: Path) -> Kernels | None:
+def _kernels(config: ModelConfig, page_size: int, cache_dir: Path, stop: threading.Event | None) -> Kernels | None:
     reason = why_not_native(config, page_size)
     if reason is not None:
         log.warning("computing with torch, which is several times slower: %s", reason)
         return None
-    return load_kernels(cache_dir)
+    return load_kernels(cache_dir, stop)
 
 
 def _place(

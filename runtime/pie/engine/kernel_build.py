@@ -16,15 +16,20 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from pie.engine.stopping import check_stop
 
 __all__ = ["build_kernels", "default_cache_dir"]
 
 _SOURCES = Path(__file__).parent / "native"
 _FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared", "-ffp-contract=fast", "-Wno-psabi")
 _COMPILE_TIMEOUT_S = 300
+_LOOK_S = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +39,21 @@ def default_cache_dir() -> Path:
     return Path.home() / ".cache" / "pie" / "kernels"
 
 
-def build_kernels(cache_dir: Path, *, machine: str = "native") -> ctypes.CDLL | None:
+def build_kernels(
+    cache_dir: Path, *, machine: str = "native", stop: threading.Event | None = None
+) -> ctypes.CDLL | None:
     """Load the kernels, compiling them if the cache has none for these sources, flags and processor.
 
     Args:
         cache_dir: where built kernels are kept; made if missing.
         machine: for which processor, in the words of g++ (`-march`).
+        stop: another thread sets it to have the work given up.
 
     Returns:
         The library, or None where it cannot be built or loaded; the reason is logged in one line.
+
+    Raises:
+        ModelError: `stopped`.
     """
     compiler = shutil.which("g++")
     with ExitStack() as stack:
@@ -51,10 +62,12 @@ def build_kernels(cache_dir: Path, *, machine: str = "native") -> ctypes.CDLL | 
         except OSError as error:
             log.warning("compiled kernels are not kept, so every start compiles them: %s", error)
             cache_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pie-kernels-")))
-        return _load_or_compile(cache_dir, compiler, machine)
+        return _load_or_compile(cache_dir, compiler, machine, stop)
 
 
-def _load_or_compile(cache_dir: Path, compiler: str | None, machine: str) -> ctypes.CDLL | None:
+def _load_or_compile(
+    cache_dir: Path, compiler: str | None, machine: str, stop: threading.Event | None
+) -> ctypes.CDLL | None:
     try:
         library = cache_dir / f"kernels-{_key(compiler, machine)}.so"
         # Torch is loaded already (see kernels.py), so both share one OpenMP runtime.
@@ -63,19 +76,19 @@ def _load_or_compile(cache_dir: Path, compiler: str | None, machine: str) -> cty
         if compiler is None:
             log.warning("no g++ found: computing with torch, which is several times slower")
             return None
-        return _compile(compiler, machine, library)
+        return _compile(compiler, machine, library, stop)
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("the CPU kernels cannot be built: computing with torch, which is several times slower (%s)", error)
         return None
 
 
-def _compile(compiler: str, machine: str, library: Path) -> ctypes.CDLL:
+def _compile(compiler: str, machine: str, library: Path, stop: threading.Event | None) -> ctypes.CDLL:
     """Compile beside the target, and rename what can be loaded: two processes may build at once."""
     handle, name = tempfile.mkstemp(dir=library.parent, prefix=".building-", suffix=".so")
     os.close(handle)
     try:
         command = [compiler, *_FLAGS, f"-march={machine}", str(_SOURCES / "kernels.cpp"), "-o", name]
-        status, said = _run(command)
+        status, said = _run(command, stop)
         if status:
             raise OSError(f"{compiler} failed: {said.splitlines()[0] if said else 'no message'}")
         loaded = ctypes.CDLL(name)
@@ -85,7 +98,7 @@ def _compile(compiler: str, machine: str, library: Path) -> ctypes.CDLL:
         Path(name).unlink(missing_ok=True)
 
 
-def _run(command: Sequence[str]) -> tuple[int, str]:
+def _run(command: Sequence[str], stop: threading.Event | None) -> tuple[int, str]:
     """Run the compiler, and end its children and their files with it however that ends; its status and stderr."""
     with (
         tempfile.TemporaryDirectory(prefix="pie-compiler-", ignore_cleanup_errors=True) as scratch,
@@ -99,12 +112,17 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
             start_new_session=True,
         ) as process,
     ):
+        deadline = time.monotonic() + _COMPILE_TIMEOUT_S
         try:
-            _, said = process.communicate(timeout=_COMPILE_TIMEOUT_S)
+            while time.monotonic() < deadline:
+                check_stop(stop)
+                with suppress(subprocess.TimeoutExpired):
+                    _, said = process.communicate(timeout=_LOOK_S)
+                    return process.returncode, said.strip()
+            raise subprocess.TimeoutExpired(command, _COMPILE_TIMEOUT_S)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, said.strip()
 
 
 def _key(compiler: str | None, machine: str) -> str:

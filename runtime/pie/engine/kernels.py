@@ -7,6 +7,7 @@ the functions below see to that for the time of a call.
 from __future__ import annotations
 
 import ctypes
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,13 @@ class Kernels:
         self.library = library
 
 
-def load_kernels(cache_dir: Path) -> Kernels | None:
-    """Build or find the kernels and load them; None, and one line in the log, where that is not possible."""
-    library = build_kernels(cache_dir)
+def load_kernels(cache_dir: Path, stop: threading.Event | None = None) -> Kernels | None:
+    """Build or find the kernels and load them; None, and one line in the log, where that is not possible.
+
+    Raises:
+        ModelError: `stopped`, because of `stop`.
+    """
+    library = build_kernels(cache_dir, stop=stop)
     return None if library is None else Kernels(library)
 
 

@@ -6,6 +6,7 @@ Reads safetensors only: pickled checkpoints can run code. Does not know how the 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pie.engine.models.tensors import LayerTensors, ModelTensors, Tensor, model_
 from pie.engine.quantization import Matrix
 from pie.engine.quantizer import QuantizationReport, Quantizer
 from pie.engine.schemes import SCHEMES, WeightsChoice
+from pie.engine.stopping import check_stop
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError
 
@@ -96,17 +98,24 @@ class LoadedModel:
     quantization: QuantizationReport | None
 
 
-def load_model(model_dir: Path, *, dtype: str | None = None, weights: WeightsChoice = "original") -> LoadedModel:
+def load_model(
+    model_dir: Path,
+    *,
+    dtype: str | None = None,
+    weights: WeightsChoice = "original",
+    stop: threading.Event | None = None,
+) -> LoadedModel:
     """Load the model in `model_dir`.
 
     Args:
         model_dir: a Hugging Face directory: config.json and model.safetensors, or shards with their index.
         dtype: "float32" or "bfloat16"; None takes the one that config.json names (bfloat16 for float16).
         weights: "original", or how matrices are quantized.
+        stop: another thread sets it to have the loading given up.
 
     Raises:
         ModelError: `model-not-found`, `bad-config`, `unknown-architecture`, `unsupported-feature`, `pickle-weights`,
-            `no-weights`, `bad-weights`, `missing-tensor`, `wrong-shape` or `unsupported-dtype`.
+            `no-weights`, `bad-weights`, `missing-tensor`, `wrong-shape` or `unsupported-dtype`; `stopped`.
     """
     raw = read_config(model_dir)
     config = parse_config(raw)
@@ -114,9 +123,9 @@ def load_model(model_dir: Path, *, dtype: str | None = None, weights: WeightsCho
     check_tensors(found, read_headers(found), config)  # before the first of many gigabytes is read
     quantizer = Quantizer(weights, _torch_dtype(raw, dtype))
     with ExitStack() as stack:
-        source = _Source(_open_all(found.files, stack), _torch_dtype(raw, dtype))
+        source = _Source(_open_all(found.files, stack), _torch_dtype(raw, dtype), stop)
         taken = _take_weights(source, quantizer, model_tensors(config))
-    checkpoint, report = _checkpoint(config, found.files), quantizer.report(config)
+    checkpoint, report = _checkpoint(config, found.files, stop), quantizer.report(config)
     fingerprint = checkpoint if report is None else _with_schemes(checkpoint, weights)
     return LoadedModel(model_name(model_dir), config, taken, checkpoint, fingerprint, report)
 
@@ -124,9 +133,10 @@ def load_model(model_dir: Path, *, dtype: str | None = None, weights: WeightsCho
 class _Source:
     """Tensors over all opened files, which were checked before, converted to one dtype."""
 
-    def __init__(self, handles: Mapping[str, safe_open], dtype: torch.dtype) -> None:
+    def __init__(self, handles: Mapping[str, safe_open], dtype: torch.dtype, stop: threading.Event | None) -> None:
         self._handles = handles
         self.dtype = dtype
+        self._stop = stop
 
     def take(self, tensor: Tensor) -> torch.Tensor:
         """One tensor; f32 if it is not the file's own numbers."""
@@ -142,6 +152,7 @@ class _Source:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _read(self, tensor: Tensor) -> torch.Tensor:
+        check_stop(self._stop)
         value: torch.Tensor = self._handles[tensor.name].get_tensor(tensor.name)  # type: ignore[no-untyped-call]
         return value
 
@@ -201,10 +212,11 @@ def _torch_dtype(raw: Mapping[str, object], dtype: str | None) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _checkpoint(config: ModelConfig, files: Iterable[Path]) -> str:
+def _checkpoint(config: ModelConfig, files: Iterable[Path], stop: threading.Event | None) -> str:
     """Digest of the architecture's facts and every byte of the weights."""
     digest = hashlib.sha256(repr(config).encode())
     for path in files:
+        check_stop(stop)
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -61,8 +61,9 @@ def username(guest: Guest) -> str:
 
 @INTERFACE.function("models")
 def models(guest: Guest) -> list[str]:
-    """Names of the models served here."""
-    return list(state_of(guest).models)
+    """Names of the models served here; the default one is first, also where it could not be loaded."""
+    state = state_of(guest)
+    return list(dict.fromkeys([state.models.names[0], *state.own_models]))
 
 
 @INTERFACE.function("launch")

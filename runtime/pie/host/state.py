@@ -7,14 +7,14 @@ ends them with the process; it knows nothing of how the process was launched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from pie.egress.client import HttpClient
-from pie.errors import ModelError
 from pie.host.mailbox import Mailbox
 from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels, model_loading
 from pie.host.topics import Topics
 from pie.mcp.servers import McpServers
 from pie.scheduler.budgets import TokenBudget
@@ -87,47 +87,56 @@ class HostState:
     Attributes:
         process_id: unique in this runtime; also the owner of its contexts.
         username: who launched it; names of saved contexts and topics are this user's.
-        models: name -> model.
+        models: those of the server.
         mailbox: the client session.
         topics: messaging between processes.
         children: the programs it launches.
         mcp: the MCP servers it may connect to.
         http: sends its HTTP requests.
         seed: key of all random streams of the process.
+        waits: whether it begins when all models have been loaded; otherwise with those that are ready.
         source: the program text of a runner, None for a component of its own.
+        own_models: those that were ready when it began, which are all that it may use.
     """
 
     process_id: str
     username: str
-    models: Mapping[str, ServedModel]
+    models: ServedModels
     mailbox: Mailbox
     topics: Topics
     children: Children
     mcp: McpServers
     http: HttpClient
     seed: int
+    waits: bool = True
     source: SourceText | None = None
+    own_models: dict[str, ServedModel] = field(init=False)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _num_streams: int = 0
 
+    def __post_init__(self) -> None:
+        """Take the models that are ready."""
+        self.own_models = dict(self.models)
+
     async def enter(self) -> None:
         """Wait until every model has room for the process; one that a program launched is not kept waiting."""
+        if self.waits:
+            await self.models.settled()
+        self.own_models = dict(self.models)
         children = self.children
-        for model in self.models.values():
+        for model in self.own_models.values():
             await model.scheduler.owners.admit(self.process_id, budget=children.budget, waits=children.are_first)
 
     def model(self, name: str) -> ServedModel:
-        """The model of that name; the empty name is the only or first one."""
-        if not name and self.models:
-            return next(iter(self.models.values()))
-        try:
-            return self.models[name]
-        except KeyError:
-            raise ModelError(
-                "model-not-served",
-                f"no model named {name!r} is served here; there is {', '.join(self.models) or 'none'}",
-                remedy="Use a name that runtime.models() returns.",
-            ) from None
+        """The model of that name; the empty name is the first one.
+
+        Raises:
+            ModelError: `model-not-served`, `model-loading`, `model-load-failed`.
+        """
+        name = name or self.models.names[0]
+        if name not in self.own_models and name in self.models:
+            raise model_loading(name)  # it was, when this process began
+        return self.own_models.get(name) or self.models.find(name)
 
     def new_stream(self) -> int:
         """The key of a fresh random stream: the n-th stream of a process depends on its seed and n alone."""
@@ -152,7 +161,7 @@ class HostState:
             task.cancel()
         self.mailbox.close()
         self.mcp.close_owner(self.process_id)
-        for model in self.models.values():
+        for model in self.own_models.values():
             model.scheduler.release_owner(self.process_id)
 
 

@@ -164,12 +164,17 @@ class ProcessTable:
         owner: str,
         listener: Listener,
         budget: TokenBudget | None = None,
+        waits: bool = True,
     ) -> Process:
-        """Start a process that answers an HTTP request, or many: nobody attaches to it, and nothing of it is kept."""
+        """Start a process that answers an HTTP request, or many: nobody attaches to it, and nothing of it is kept.
+
+        It begins when all models have been loaded, unless it only needs those that are ready and so never `waits`.
+        """
         process_id = str(uuid.uuid4())
         mailbox = Mailbox(listener)
         mailbox.close()  # what it has to say, the request says
-        process = self._runtime.launch_for(Client(process_id, owner, mailbox), program, given, budget=budget)
+        client = Client(process_id, owner, mailbox, waits=waits)
+        process = self._runtime.launch_for(client, program, given, budget=budget)
         self._answering[process_id] = owner, process
         task = asyncio.get_running_loop().create_task(self._answered(process), name=f"watch {process_id}")
         self._watching.add(task)

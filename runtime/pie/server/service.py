@@ -38,6 +38,7 @@ class Service:
         doorkeeper: who may come in.
         settings: bounds.
         num_sessions: connections now.
+        is_starting: whether what programs run in is still being made.
         is_draining: whether nothing new is launched any more.
         answerings: what answers at paths of the server's own port.
         limiter: what users have used of their limits.
@@ -52,6 +53,7 @@ class Service:
     doorkeeper: Doorkeeper
     settings: ServerSettings
     num_sessions: int = 0
+    is_starting: bool = False
     is_draining: bool = False
     answerings: list[Answering] = field(default_factory=list)
     limiter: Limiter = field(default_factory=Limiter)
@@ -72,6 +74,12 @@ class Service:
         busy_s = self.runtime.busy_s
         if self.is_draining:
             return "the server is about to stop"
+        if loading := self.runtime.models.loading:
+            return f"model {loading[0]} is loading"
+        if not self.runtime.models:
+            return "no model could be loaded"
+        if self.is_starting:
+            return "what programs run in is being made"
         if not self.runtime.is_stepping:
             return "the part of the server that runs the model has failed"
         if busy_s > self.settings.stalled_s:

@@ -15,8 +15,8 @@ import xgrammar
 from pie.errors import GrammarError
 from pie.text.grammar_limits import GrammarKind
 from pie.text.json_schema import needs_escapes, patterns_in, refuse_unenforced, sound_schema
-from pie.text.wide_classes import classes_apart
 from pie.text.white_space import white_space_rule, with_white_space
+from pie.text.wide_classes import classes_apart
 
 __all__ = ["build", "token_table"]
 

@@ -10,6 +10,7 @@ import pytest
 from tests.server.surfaces.client import events, opened, post
 
 from pie.errors import ProcessError
+from pie.host.served_models import ServedModels
 from pie.runtime import Runtime
 from pie.server.server import Server
 from pie.server.surfaces.generate import GenerateExchange
@@ -71,7 +72,7 @@ async def test_a_stop_text_ends_the_text_before_it(server: Server, path: str) ->
 
 
 async def test_two_underscores_stand_for_a_slash(server: Server, model: str) -> None:
-    models = {"org/name": server.service.runtime.models[model]}
+    models = ServedModels.ready({"org/name": server.service.runtime.models[model]})
     for name in ("org/name", "org__name"):
         exchange = GenerateExchange(Incoming(json.dumps(body()).encode(), "id", name), models)
         assert exchange.given["model"] == "org/name"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from pie.errors import PieError
 from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.infer_request import InferRequest
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form
@@ -37,7 +38,7 @@ class ChatExchange:
         self._num_said = self._num_calls = 0
 
     @classmethod
-    def read(cls, body: bytes, models: Mapping[str, ServedModel]) -> Self:
+    def read(cls, body: bytes, models: ServedModels) -> Self:
         """The exchange of a chat completion.
 
         Raises:
@@ -47,7 +48,7 @@ class ChatExchange:
         return cls(request, request.normal(models), models[request.model])
 
     @classmethod
-    def infer(cls, body: bytes, models: Mapping[str, ServedModel], default_model: str) -> Self:
+    def infer(cls, body: bytes, models: ServedModels, default_model: str) -> Self:
         """The exchange of `/v1/inference/chat`, whose answers have the same words.
 
         Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.messages import Message, normal_messages
 from pie.server.surfaces.options import MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import Count, Word, bad_value
@@ -81,7 +80,7 @@ class ChatRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
 
-    def normal(self, models: Mapping[str, ServedModel]) -> Given:
+    def normal(self, models: ServedModels) -> Given:
         """The input of the program.
 
         Raises:

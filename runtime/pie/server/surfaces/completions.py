@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from pie.errors import PieError
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.logprobs import PlacedLogprobs, TextLogprobs, completion_form
 from pie.server.surfaces.options import MAX_CHOICES, MAX_LOGPROBS, Options
 from pie.server.surfaces.reading import bad_value, read, unsupported
@@ -40,7 +40,7 @@ class CompletionRequest(Options, frozen=True, forbid_unknown_fields=True, kw_onl
         """Over all prompts."""
         return len(self.prompts) * self.num_choices
 
-    def normal(self, models: Mapping[str, ServedModel]) -> Given:
+    def normal(self, models: ServedModels) -> Given:
         """The input of the program.
 
         Raises:
@@ -68,7 +68,7 @@ class CompletionExchange:
 
     marks_end = True
 
-    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, body: bytes, models: ServedModels) -> None:
         """Read a body.
 
         Raises:

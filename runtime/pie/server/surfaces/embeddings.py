@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.models import check_served
 from pie.server.surfaces.reading import Word, bad_value, read, unsupported
 from pie.server.surfaces.vocabulary import Given, Took, bad_answer, read_embeddings
@@ -45,7 +45,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         ids = [one for one in self.input if isinstance(one, int)]
         return [ids] if ids else [one for one in self.input if not isinstance(one, int)]
 
-    def normal(self, models: Mapping[str, ServedModel]) -> Given:
+    def normal(self, models: ServedModels) -> Given:
         """The input of the program.
 
         Raises:
@@ -72,7 +72,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class EmbeddingExchange:
     """One request, and the words of its answer; see `Exchange`."""
 
-    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, body: bytes, models: ServedModels) -> None:
         """Read a body.
 
         Raises:

@@ -26,7 +26,7 @@ from pie.server.surfaces.responses_request import ResponsesRequest
 
 __all__ = ["route_operations", "surface_operations"]
 
-OF_POSTS = (400, 401, 404, 408, 413, 429, 500, 503, 504)
+OF_POSTS = (400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ FORMS = {
 
 MODELS = (
     Operation("get", "/v1/models", "What is served", ModelList, (401,)),
-    Operation("get", "/v1/models/{model}", "One served model", ModelEntry, (401, 404)),
+    Operation("get", "/v1/models/{model}", "One served model", ModelEntry, (401, 404, 502)),
 )
 
 
@@ -86,4 +86,5 @@ def _operation(surface: str, path: str, whose: str = "") -> Operation:
         request=form.request,
         event=form.event,
         note=form.note,
+        later=True,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from pie.errors import PieError
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.options import Options, StopText
 from pie.server.surfaces.reading import Count, Fraction, Seed, Temperature, Word, read
@@ -32,7 +32,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     stream: bool | None = None
     lora_adapter: Word | None = None
 
-    def normal(self, model: str, models: Mapping[str, ServedModel]) -> Given:
+    def normal(self, model: str, models: ServedModels) -> Given:
         """The input of the program, which always streams: only so it is known when the first text was there.
 
         Raises:
@@ -57,7 +57,7 @@ class GenerateExchange:
 
     marks_end = True
 
-    def __init__(self, incoming: Incoming, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, incoming: Incoming, models: ServedModels) -> None:
         """Read a request.
 
         Raises:
@@ -103,9 +103,9 @@ class GenerateExchange:
         return {"request_id": self._request_id, "seq": seq, "text_delta": text, "done": done}
 
 
-def _served(name: str, models: Mapping[str, ServedModel]) -> str:
+def _served(name: str, models: ServedModels) -> str:
     """The model that a path means: `ORG__NAME` is as good as `ORG/NAME`."""
-    return name if name in models else name.replace("__", "/")
+    return name if name in models.names else name.replace("__", "/")
 
 
 def _ended(answer: Answer, took: Took) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.chat_request import ChatRequest, ResponseFormat, Tool, ToolChoice
 from pie.server.surfaces.messages import Message
 from pie.server.surfaces.reading import Count, Fraction, Temperature, Word, bad_value
@@ -72,7 +72,7 @@ class InferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             lora_adapter=None if self.adapter is None else self.adapter.name,
         )
 
-    def normal(self, chat: ChatRequest, models: Mapping[str, ServedModel]) -> Given:
+    def normal(self, chat: ChatRequest, models: ServedModels) -> Given:
         """The input of the program.
 
         Raises:

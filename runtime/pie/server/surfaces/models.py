@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pie.errors import PieError
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.owner import owner_of
 from pie.server.service import Service
 from pie.server.surfaces.headers import new_request_id, own_headers
@@ -34,8 +33,10 @@ def model_routes(service: Service) -> list[Route]:
             owner_of(service.doorkeeper, request.scope)
             name = request.path_params.get("model")
             if name is None:
-                return JSONResponse({"object": "list", "data": [entry(name) for name in models]}, headers=own)
-            check_served(name, models)
+                there = [entry(name) for name in models.names if name not in models.failures]
+                return JSONResponse({"object": "list", "data": there}, headers=own)
+            if name not in models.loading:
+                check_served(name, models)
             return JSONResponse(entry(name), headers=own)
         except PieError as error:
             return JSONResponse(told(error), status_of(error), {**headers_of(error), **own})
@@ -43,15 +44,17 @@ def model_routes(service: Service) -> list[Route]:
     return [Route("/v1/models", listed), Route("/v1/models/{model:path}", listed)]
 
 
-def check_served(name: str, models: Mapping[str, ServedModel]) -> None:
-    """Raise unless there is a model of that name.
+def check_served(name: str, models: ServedModels) -> None:
+    """Raise unless there is a model of that name, and it is ready.
 
     Raises:
         Refusal: `model-not-served`.
+        ModelError: `model-loading`, `model-load-failed`.
     """
-    if name not in models:
+    if name not in models.names:
         raise Refusal(
             "model-not-served",
             f"no model is called {name!r} here",
             remedy="Take a name that GET /v1/models lists.",
         ).at("model")
+    models.find(name)

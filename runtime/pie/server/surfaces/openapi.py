@@ -13,7 +13,7 @@ import msgspec
 import pie
 from pie.config import Route
 from pie.server.surfaces.refusal import codes_of
-from pie.server.surfaces.replies import ErrorReply
+from pie.server.surfaces.replies import ErrorReply, Provisioning
 
 __all__ = ["Operation", "described"]
 
@@ -32,6 +32,8 @@ OWN_HEADERS = {
 }
 """What every response of a surface has."""
 
+RETRY_AFTER = {"description": "In seconds.", "schema": {"type": "integer"}}
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -48,6 +50,7 @@ class Operation:
         status: of an answer.
         note: a sentence about the answer.
         codes: of errors that only some surfaces tell, those that this one may.
+        later: whether a client of SIE may be told to ask again.
     """
 
     method: str
@@ -60,6 +63,7 @@ class Operation:
     status: int = 200
     note: str = "The answer."
     codes: frozenset[str] = frozenset()
+    later: bool = False
 
 
 def described(built_in: Iterable[Operation], routed: Mapping[Route, Operation | None]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ class _Schemas:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         sent = [kind for each in operations for kind in (each.request, each.reply, each.event) if kind is not None]
-        kinds = list(dict.fromkeys([*sent, ErrorReply]))
+        kinds = list(dict.fromkeys([*sent, ErrorReply, Provisioning]))
         told, self.components = msgspec.json.schema_components(kinds, ref_template=TEMPLATE)
         self._told = dict(zip(kinds, told, strict=True))
 
@@ -115,13 +119,21 @@ class _Schemas:
         headers = {} if operation.status == HTTPStatus.SWITCHING_PROTOCOLS else {"headers": _own_headers()}
         answer = {"description": operation.note, "content": content, **headers}
         errors = {str(status): self._error(status, operation.codes) for status in operation.statuses}
-        return dict(sorted({str(operation.status): answer, "403": FOREIGN, **errors}.items()))
+        later = {"202": self._later()} if operation.later else {}
+        return dict(sorted({str(operation.status): answer, **later, "403": FOREIGN, **errors}.items()))
+
+    def _later(self) -> dict[str, Any]:
+        return {
+            "description": "The model is being loaded; told to clients that send X-SIE-SDK-Version, 503 to others.",
+            "headers": {**_own_headers(), "Retry-After": RETRY_AFTER},
+            "content": {"application/json": {"schema": self._told[Provisioning]}},
+        }
 
     def _error(self, status: int, own_codes: frozenset[str]) -> dict[str, Any]:
         codes = ", ".join(codes_of(status, own_codes)) or "any other code"
         headers = {**_own_headers(), "X-SIE-Error-Code": {"description": "The code.", "schema": {"type": "string"}}}
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            headers["Retry-After"] = {"description": "In seconds.", "schema": {"type": "integer"}}
+            headers["Retry-After"] = RETRY_AFTER
         return {
             "description": f"{HTTPStatus(status).phrase}: {codes}.",
             "headers": headers,

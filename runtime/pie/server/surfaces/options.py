@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.models import check_served
 from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
@@ -69,7 +68,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Whether a stream ends with what it took."""
         return self.stream_options is not None and self.stream_options.include_usage is True
 
-    def normal_options(self, models: Mapping[str, ServedModel]) -> Given:
+    def normal_options(self, models: ServedModels) -> Given:
         """These fields in the input of the program, as far as they are there.
 
         Raises:
@@ -96,7 +95,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         }
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _check(self, models: Mapping[str, ServedModel]) -> None:
+    def _check(self, models: ServedModels) -> None:
         check_served(self.model, models)
         if self.stream and self.num_choices > 1:
             raise bad_value("n", "n is more than 1 with stream")

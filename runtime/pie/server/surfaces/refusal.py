@@ -6,9 +6,10 @@ from collections.abc import Collection
 from typing import Any, Self
 
 from pie.errors import PieError, RequestError
+from pie.host.served_models import ModelLoadFailed
 from pie.server.limits import RateLimited
 
-__all__ = ["OF_TASKS", "Refusal", "codes_of", "headers_of", "status_of", "told"]
+__all__ = ["OF_TASKS", "RETRY_AFTER_S", "Refusal", "codes_of", "headers_of", "status_of", "told"]
 
 BAD_REQUEST = frozenset(
     {
@@ -45,7 +46,9 @@ STATUS = {
     "body-too-slow": 408,
     "body-too-large": 413,
     "rate-limit-exceeded": 429,
+    "model-load-failed": 502,
     "busy": 503,
+    "model-loading": 503,
     "no-room": 503,
     "out-of-pages": 503,
     "program-not-found": 503,
@@ -60,6 +63,8 @@ STATUS = {
 
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 503: "service_unavailable"}
 WORDS = {
+    "model-load-failed": "MODEL_LOAD_FAILED",
+    "model-loading": "MODEL_LOADING",
     "model-not-served": "model_not_found",
     "prompt-too-long": "context_exceeded",
     "no-tool-format": "tool_calling_not_configured",
@@ -73,7 +78,18 @@ WORDS = {
 }
 """What clients of this form know a code as, where that is another word."""
 
-RETRY_AFTER_S = "5"
+RETRY_AFTER_S = 5
+
+LOAD_FAILURES = {
+    "model-incomplete": "NOT_FOUND",
+    "model-not-found": "NOT_FOUND",
+    "no-weights": "NOT_FOUND",
+    "not-enough-memory": "OOM",
+}
+"""Why a model could not be loaded, in the words of clients of SIE, by code; any other is UNKNOWN."""
+
+MAY_PASS = frozenset({"OOM"})
+"""Those of these words that may be otherwise when the server is started again, with nothing mended."""
 
 
 class Refusal(RequestError):
@@ -109,6 +125,7 @@ def told(error: PieError) -> dict[str, Any]:
             "type": "context_length_exceeded" if error.code == "prompt-too-long" else kind,
             "param": error.param if isinstance(error, Refusal) else None,
             "code": _word(error),
+            **(_load_failure(error) if isinstance(error, ModelLoadFailed) else {}),
         }
     }
 
@@ -134,13 +151,19 @@ def headers_of(error: PieError) -> dict[str, str]:
         case 429 if isinstance(error, RateLimited):
             return {"retry-after": str(error.retry_after_s), **code}
         case 503:
-            return {"retry-after": RETRY_AFTER_S, **code}
+            return {"retry-after": str(RETRY_AFTER_S), **code}
         case 401:
             return {"www-authenticate": "Bearer", **code}
         case 408 | 413:
             return {"connection": "close", **code}  # the rest of the body is not read
         case _:
             return code
+
+
+def _load_failure(error: ModelLoadFailed) -> dict[str, Any]:
+    """What clients of SIE look at; a server tries to load each of its models once."""
+    kind = LOAD_FAILURES.get(error.reason.code, "UNKNOWN")
+    return {"error_class": kind, "permanent": kind not in MAY_PASS, "attempts": 1}
 
 
 def _word(error: PieError) -> str:

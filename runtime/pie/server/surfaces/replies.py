@@ -13,6 +13,7 @@ __all__ = [
     "ErrorReply",
     "ModelEntry",
     "ModelList",
+    "Provisioning",
     "TextCompletion",
     "TokenUsage",
 ]
@@ -220,15 +221,39 @@ class ModelList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is wrong: `code` names the kind, as in docs/errors.md with underscores; `param` is the field at fault."""
+    """What is wrong: `code` names the kind, as in docs/errors.md with underscores; `param` is the field at fault.
+
+    The fields after it are told of a model that could not be loaded.
+    """
 
     message: str
     type: str
     param: str | None
     code: str
+    error_class: Literal["NOT_FOUND", "OOM", "UNKNOWN"] | None = None
+    permanent: bool | None = None
+    attempts: int | None = None
 
 
 class ErrorReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request that was not answered."""
 
     error: ErrorDetail
+
+
+class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked for is not there yet, and will be.
+
+    Attributes:
+        status: always the same.
+        gpu: the kind of machine that gets ready.
+        bundle: always the same.
+        estimated_wait_s: after which it is worth while to ask again; it may take longer.
+        message: for people.
+    """
+
+    status: Literal["provisioning"]
+    gpu: str
+    bundle: str
+    estimated_wait_s: int
+    message: str

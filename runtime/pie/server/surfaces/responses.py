@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from pie.errors import PieError
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
 from pie.server.surfaces.responses_request import ResponsesRequest
@@ -24,7 +24,7 @@ Item = dict[str, Any]
 class ResponsesExchange:
     """One request, and the words of its answer; see `Exchange`."""
 
-    def __init__(self, body: bytes, models: Mapping[str, ServedModel]) -> None:
+    def __init__(self, body: bytes, models: ServedModels) -> None:
         """Read a body.
 
         Raises:

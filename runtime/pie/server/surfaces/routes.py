@@ -68,7 +68,8 @@ def _surface(
 
 
 def _reader(service: Service, surface: str) -> Callable[[Incoming], Exchange]:
-    models, default_model = service.runtime.models, service.runtime.model.name
+    models = service.runtime.models
+    default_model = models.names[0]
     readers: dict[str, Callable[[Incoming], Exchange]] = {
         "chat-completions": lambda incoming: ChatExchange.read(incoming.body, models),
         "responses": lambda incoming: ResponsesExchange(incoming.body, models),

@@ -132,6 +132,7 @@ async def running(
         owner=holder.user,
         listener=run.hear,
         budget=counted if is_counted else None,
+        waits=False,
     )
     outcome = asyncio.get_running_loop().create_task(process.outcome(), name=f"outcome of {process.process_id}")
     run.belongs_to(process.process_id, outcome)

@@ -43,6 +43,10 @@ class Sender:
         """Send an answer in one piece."""
         await self._all(content, 200, [])
 
+    async def later(self, content: dict[str, Any], *, after_s: int) -> None:
+        """Send that the answer is to be asked for again."""
+        await self._all(content, 202, [(b"retry-after", str(after_s).encode())])
+
     async def event(self, content: dict[str, Any]) -> None:
         """Send one event, named by its `type` if it has one."""
         name = f"event: {content['type']}\n".encode() if "type" in content else b""

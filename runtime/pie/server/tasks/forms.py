@@ -18,7 +18,7 @@ TASK_OPERATIONS = (
         "/inference/chat",
         "Keep a chat as a task, which runs in its turn",
         TaskSent,
-        (400, 401, 404, 408, 413, 429, 500, 503),
+        (400, 401, 404, 408, 413, 429, 500, 502, 503),
         request=TaskRequest,
         codes=OF_TASKS - {"task-not-found"},
     ),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from pie.host.served_model import ServedModel
+from pie.host.served_models import ServedModels
 from pie.server.surfaces.chat_request import ChatRequest
 from pie.server.surfaces.messages import Message
 from pie.server.surfaces.options import MAX_BIASES, Bias, Repetition, StopText
@@ -52,7 +51,7 @@ class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: TaskParameters | None = None
 
 
-def read_task(body: bytes, models: Mapping[str, ServedModel], *, owner: str) -> Record:
+def read_task(body: bytes, models: ServedModels, *, owner: str) -> Record:
     """The task that a body asks for.
 
     Raises:

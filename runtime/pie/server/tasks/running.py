@@ -60,10 +60,12 @@ async def _generate(service: Service, record: Record, live: Live) -> End:
     program = await service.programs.ours(PROGRAM)
     if live.after is not None:
         await live.after.wait()
+    given = json.loads(record.given)
+    await service.runtime.models.when_ready(given["model"])
     await _room(service, record.owner, live)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    async with running(service, program, json.loads(record.given), holder=live.holder) as run:
+    async with running(service, program, given, holder=live.holder) as run:
         live.has_launched = True
         live.turned.set()
         while (said := await run.more()) is not None:
