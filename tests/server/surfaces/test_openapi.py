@@ -255,3 +255,8 @@ async def test_the_page_shows_every_path_and_type_and_needs_no_other_site(server
     assert "http:" not in text
     assert "https:" not in text
     assert "<script" not in text
+
+
+async def test_a_browser_at_the_root_is_led_to_the_page(server: Server) -> None:
+    reply = await post(server, "/", b"", method="GET")
+    assert (reply.status, reply.headers["location"]) == (307, "/docs")

@@ -1,4 +1,4 @@
-"""`GET /openapi.json` and `GET /docs`: what the surfaces take and answer, for programs and for people.
+"""`GET /openapi.json` and `GET /docs`: what the surfaces take and answer, for programs and for people; `/` leads there.
 
 Both are open without a token, as `/healthz` is: they tell what the server is, and nothing of users or of what they do.
 """
@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 __all__ = ["description_routes", "page_of"]
@@ -43,7 +43,10 @@ def description_routes(document: dict[str, Any]) -> list[Route]:
     async def as_page(_request: Request) -> Response:
         return HTMLResponse(page, headers=HEADERS)
 
-    return [Route("/openapi.json", as_json), Route("/docs", as_page)]
+    async def to_page(_request: Request) -> Response:
+        return RedirectResponse("/docs")
+
+    return [Route("/openapi.json", as_json), Route("/docs", as_page), Route("/", to_page)]
 
 
 def page_of(document: dict[str, Any]) -> str:
