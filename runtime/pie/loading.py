@@ -208,6 +208,7 @@ def _serve(name: str, device: DeviceThread, chosen: ModelSettings, settings: Set
         name=name,
         vocab_size=info.vocab_size,
         context_length=info.max_positions,
+        page_bytes=info.page_bytes,
         scheduler=scheduler,
         tokenizer=tokenizer,
         template=template,

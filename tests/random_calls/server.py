@@ -92,6 +92,7 @@ class Server:
             name=info.model,
             vocab_size=info.vocab_size,
             context_length=info.max_positions,
+            page_bytes=info.page_bytes,
             scheduler=self._scheduler,
             tokenizer=texts.tokenizer,
             template=texts.template,

@@ -17,6 +17,7 @@ import pytest_asyncio
 from tests.server.held_model import HeldModel
 from tests.server.running import pack
 from tests.server.surfaces.client import CHAT, Reply, address, chat_body, post
+from tests.server.surfaces.test_openapi import check_reply
 
 from pie.config import ModelSettings, Settings, embedded_model
 from pie.errors import ModelError, PieError
@@ -55,14 +56,20 @@ class Loading:
         await self.runtime.models.settled()
 
 
+def our_threads() -> set[threading.Thread]:
+    """Those that load and compute, of all runtimes of this process."""
+    return {thread for thread in threading.enumerate() if thread.name in ("pie-loader", "pie-device")}
+
+
 @asynccontextmanager
 async def serving(settings: Settings, home: Path) -> AsyncIterator[tuple[Server, Runtime]]:
     options = ServerSettings(port=0, authentication=False, grace_s=0)
+    before = our_threads()
     async with Runtime(settings, in_background=True) as runtime:
         with listen(options) as listening:
             async with serve(runtime, options, listening, home=home) as server:
                 yield server, runtime
-    assert not [thread for thread in threading.enumerate() if thread.name == "pie-loader"]
+    assert our_threads() == before
 
 
 def settings(home: Path, cache: Path, *more: ModelSettings) -> Settings:
@@ -123,8 +130,10 @@ async def test_a_model_that_is_being_loaded_is_told_in_the_words_of_each_client(
         reply = await post(server, path, body)
         assert reply.error == (503, "MODEL_LOADING", None)
         assert (reply.headers["retry-after"], reply.headers["x-sie-error-code"]) == ("5", "MODEL_LOADING")
+        check_reply(path.replace("/small", "/{model}"), reply)
         reply = await ask(server, path, body, SDK)
         assert reply.status == 202
+        check_reply(path.replace("/small", "/{model}"), reply)
         assert reply.headers["retry-after"] == "5"
         assert "x-sie-error-code" not in reply.headers
         assert "x-sie-request-id" in reply.headers
@@ -165,6 +174,7 @@ async def test_a_program_of_a_session_begins_when_all_models_are_loaded(loading:
 async def test_leaving_a_runtime_gives_up_what_is_being_loaded(tmp_path: Path, cache_dir: Path) -> None:
     small = HeldModel(write_random_model(tmp_path / "small", seed=3))
     chosen = settings(tmp_path / "home", cache_dir, ModelSettings(small.folder, kv_pages=128))
+    before = our_threads()
     runtime = Runtime(chosen, in_background=True)
     async with runtime:
         await runtime.models.when_ready("embedded_model")
@@ -172,7 +182,7 @@ async def test_leaving_a_runtime_gives_up_what_is_being_loaded(tmp_path: Path, c
         releasing.start()
     releasing.join()
     assert runtime.models.loading == ("small",)
-    assert not [thread for thread in threading.enumerate() if thread.name in ("pie-loader", "pie-device")]
+    assert our_threads() == before
 
 
 def empty(folder: Path) -> ModelSettings:
@@ -207,6 +217,7 @@ async def test_a_model_that_cannot_be_loaded_does_not_hold_up_the_others(
         assert await get(server, "/readyz") == (200, "ready\n")
         reply = await ask(server, CHAT, chat_body("other"), SDK)
         assert reply.status == 502
+        check_reply(CHAT, reply)
         assert "retry-after" not in reply.headers
         assert reply.headers["x-sie-error-code"] == "MODEL_LOAD_FAILED"
         error = reply.body["error"]
@@ -256,8 +267,9 @@ async def test_a_server_without_any_model_tells_why(tmp_path: Path, cache_dir: P
 
 
 async def test_a_runtime_that_loads_at_once_tells_what_cannot_be_loaded(tmp_path: Path, cache_dir: Path) -> None:
+    before = our_threads()
     with pytest.raises(PieError) as told:
         async with Runtime(settings(tmp_path, cache_dir, too_large(tmp_path / "other"))):
             raise AssertionError("it started")
     assert told.value.code == "not-enough-memory"
-    assert not [thread for thread in threading.enumerate() if thread.name == "pie-device"]
+    assert our_threads() == before

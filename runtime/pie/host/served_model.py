@@ -25,6 +25,7 @@ class ServedModel:
         name: what programs call it.
         vocab_size: number of logits per row; the tokenizer may know fewer tokens.
         context_length: tokens that a context may have.
+        page_bytes: of the keys and values of a page.
         scheduler: owner of the model's contexts and steps.
         tokenizer: text to token ids and back.
         template: how conversations are framed.
@@ -36,6 +37,7 @@ class ServedModel:
     name: str
     vocab_size: int
     context_length: int
+    page_bytes: int
     scheduler: Scheduler
     tokenizer: Tokenizer
     template: ChatTemplate

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from pie.errors import RequestError
+from pie.server.cluster.routes import CLUSTER_OPERATIONS, cluster_routes
 from pie.server.connection import Connection, close_reason
 from pie.server.guard import Guard
 from pie.server.metrics import CONTENT_TYPE, Metrics
@@ -22,10 +23,9 @@ from pie.server.surfaces.routes import PATHS, surface_routes
 from pie.server.tasks.forms import TASK_OPERATIONS
 from pie.server.tasks.routes import task_routes
 from pie.server.tasks.tasks import Tasks
+from pie.server.watching import TRY_AGAIN_LATER
 
 __all__ = ["make_app"]
-
-TRY_AGAIN_LATER = 1013
 
 
 def make_app(service: Service, tasks: Tasks) -> ASGIApp:
@@ -57,7 +57,7 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
     async def metrics(_request: Request) -> Response:
         return Response(shown.page(), media_type=CONTENT_TYPE)
 
-    operations = [*surface_operations(PATHS), *TASK_OPERATIONS]
+    operations = [*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS]
     document = described(operations, route_operations(service.settings.routes))
     routes = [
         WebSocketRoute("/", serve_client),
@@ -67,6 +67,7 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
         *program_routes(service),
         *surface_routes(service),
         *task_routes(tasks),
+        *cluster_routes(service),
         *description_routes(document),
     ]
     return Guard(Starlette(routes=routes), service.settings)

@@ -110,9 +110,10 @@ async def serve(
     programs = InstalledPrograms(runtime, await asyncio.to_thread(ProgramStore, home / "programs"))
     processes = ProcessTable(runtime)
     daemons = Daemons(processes, settings)
-    service = Service(runtime, programs, processes, daemons, doorkeeper, settings)
-    tasks = Tasks(service, settings.tasks, home)
     port = listening.getsockname()[1]
+    url = f"ws://{authority_of(settings.host)}:{port}"
+    service = Service(runtime, programs, processes, daemons, doorkeeper, settings, url)
+    tasks = Tasks(service, settings.tasks, home)
     with _token_file(home / f"server-{port}.token", token) if settings.authentication else nullcontext() as token_file:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(daemons.close)
@@ -122,7 +123,7 @@ async def serve(
                 await stack.enter_async_context(answering(make_tasks_app(tasks), tasks_listening))
             stack.push_async_callback(tasks.close)
             await tasks.start()
-            yield Server(service, tasks, f"ws://{authority_of(settings.host)}:{port}", token_file)
+            yield Server(service, tasks, url, token_file)
 
 
 def _doorkeeper(settings: ServerSettings, home: Path, token: str) -> Doorkeeper:

@@ -37,6 +37,7 @@ class Service:
         daemons: what answers HTTP requests.
         doorkeeper: who may come in.
         settings: bounds.
+        url: where clients connect.
         num_sessions: connections now.
         is_starting: whether what programs run in is still being made.
         is_draining: whether nothing new is launched any more.
@@ -52,6 +53,7 @@ class Service:
     daemons: Daemons
     doorkeeper: Doorkeeper
     settings: ServerSettings
+    url: str = ""
     num_sessions: int = 0
     is_starting: bool = False
     is_draining: bool = False

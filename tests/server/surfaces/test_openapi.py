@@ -16,6 +16,8 @@ from tests.server.tasks.client import cancel, ended, send, send_long, show, stre
 
 from pie.config import Route
 from pie.runtime import Runtime
+from pie.server.cluster import replies as cluster_replies
+from pie.server.cluster.routes import CLUSTER_OPERATIONS
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.surfaces import generate_replies, replies, response_replies
@@ -32,7 +34,7 @@ JSON = "application/json"
 INFERENCE = "/v1/inference/chat"
 SHOWN = "/inference/{task_id}"
 TASKS = "/inference/chat"
-DOCUMENT = described([*surface_operations(PATHS), *TASK_OPERATIONS], {})
+DOCUMENT = described([*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS], {})
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
@@ -45,7 +47,7 @@ LIMITS = {
     GENERATE: "max_new_tokens",
     RESPONSES: "max_output_tokens",
 }
-MODULES = (replies, response_replies, generate_replies, task_replies)
+MODULES = (replies, response_replies, generate_replies, task_replies, cluster_replies)
 """Where the types are whose schemas the document has."""
 EXAMPLES = settings(
     max_examples=30,
@@ -260,3 +262,7 @@ async def test_the_page_shows_every_path_and_type_and_needs_no_other_site(server
 async def test_a_browser_at_the_root_is_led_to_the_page(server: Server) -> None:
     reply = await post(server, "/", b"", method="GET")
     assert (reply.status, reply.headers["location"]) == (307, "/docs")
+
+
+async def test_health_answers_as_described(server: Server) -> None:
+    check_reply("/health", await post(server, "/health", b"", method="GET"), "get")

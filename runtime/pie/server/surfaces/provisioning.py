@@ -9,19 +9,14 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from pie.errors import PieError
+from pie.server.cluster.machine import BUNDLE, PROFILE
 from pie.server.surfaces.refusal import RETRY_AFTER_S
 from pie.server.surfaces.replies import Provisioning
 
-__all__ = ["MACHINE", "is_sie_client", "provisioning"]
+__all__ = ["is_sie_client", "provisioning"]
 
 MAX_VERSION = 64
 """Characters of a client's version; what is longer is none."""
-
-MACHINE = "cpu"
-"""What this server computes on."""
-
-BUNDLE = "default"
-"""There is one set of models for one server."""
 
 
 def is_sie_client(scope: Scope) -> bool:
@@ -29,7 +24,7 @@ def is_sie_client(scope: Scope) -> bool:
     return 0 < len(Headers(scope=scope).get("x-sie-sdk-version", "")) <= MAX_VERSION
 
 
-def provisioning(error: PieError, machine: str) -> dict[str, Any]:
+def provisioning(error: PieError) -> dict[str, Any]:
     """The body that tells to ask again."""
-    told = Provisioning("provisioning", machine, BUNDLE, RETRY_AFTER_S, f"{error.cause}. {error.remedy}")
+    told = Provisioning("provisioning", PROFILE, BUNDLE, RETRY_AFTER_S, f"{error.cause}. {error.remedy}")
     return msgspec.structs.asdict(told)

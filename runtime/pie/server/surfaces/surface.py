@@ -19,7 +19,7 @@ from pie.server.service import Service
 from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
-from pie.server.surfaces.provisioning import MACHINE, is_sie_client, provisioning
+from pie.server.surfaces.provisioning import is_sie_client, provisioning
 from pie.server.surfaces.refusal import RETRY_AFTER_S, Refusal
 from pie.server.surfaces.running import running
 from pie.server.surfaces.sender import Sender
@@ -99,7 +99,7 @@ class Surface:
             facts = {"code": error.code, "path": scope["path"], "request": request_id}
             log.info("a request was not answered", extra={"facts": facts})
             if error.code == "model-loading" and is_sie_client(scope):
-                await sender.later(provisioning(error, MACHINE), after_s=RETRY_AFTER_S)
+                await sender.later(provisioning(error), after_s=RETRY_AFTER_S)
             else:
                 await sender.refuse(error)
         except Exception:  # a defect of ours: whoever waits must learn that nothing more comes

@@ -6,65 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.responses import JSONResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from pie.errors import PieError
-from pie.server.owner import owner_of
-from pie.server.surfaces.headers import new_request_id, own_headers
-from pie.server.surfaces.refusal import headers_of, status_of, told
 from pie.server.tasks.live import Live
 from pie.server.tasks.record import Record
 from pie.server.tasks.tasks import Tasks
+from pie.server.watching import TRY_AGAIN_LATER, serve_reader
 
 __all__ = ["serve_stream"]
 
 NOT_FOUND = 4404
 ENDED = 1000
 RESTARTS = 1012
-TRY_AGAIN_LATER = 1013
 Event = dict[str, Any]
 
 
 async def serve_stream(websocket: WebSocket, tasks: Tasks) -> None:
     """Serve one reader until all is told or it leaves; the task goes on without it."""
-    service = tasks.service
-    try:
-        owner = owner_of(service.doorkeeper, websocket.scope)
-    except PieError as error:
-        headers = {**headers_of(error), **own_headers(service, new_request_id())}
-        await websocket.send_denial_response(JSONResponse(told(error), status_of(error), headers))
-        return
-    await websocket.accept()
-    if service.num_sessions >= service.settings.max_connections:
-        await websocket.close(TRY_AGAIN_LATER, "too-many-connections")
-        return
-    service.num_sessions += 1
-    try:
-        await _until_it_leaves(websocket, tasks, owner)
-    finally:
-        service.num_sessions -= 1
-
-
-async def _until_it_leaves(websocket: WebSocket, tasks: Tasks, owner: str) -> None:
-    loop = asyncio.get_running_loop()
-    telling = loop.create_task(_tell(websocket, tasks, owner))
-    leaving = loop.create_task(_leaves(websocket))
-    try:
-        await asyncio.wait([telling, leaving], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        telling.cancel()
-        leaving.cancel()
-        await asyncio.wait([telling, leaving])
-    for task in (telling, leaving):
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, WebSocketDisconnect):
-            raise error
-
-
-async def _leaves(websocket: WebSocket) -> None:
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
+    await serve_reader(websocket, tasks.service, lambda owner: _tell(websocket, tasks, owner))
 
 
 async def _tell(websocket: WebSocket, tasks: Tasks, owner: str) -> None:

@@ -1,0 +1,1 @@
+"""The machine as clients of SIE see one: a cluster of one worker."""
