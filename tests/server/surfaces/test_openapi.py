@@ -228,6 +228,23 @@ async def test_models_answer_as_described(server: Server, model: str) -> None:
         check_reply("/v1/models/{model}", await post(server, f"/v1/models/{name}", b"", method="GET"), "get")
 
 
+async def test_a_method_that_is_not_answered_is_told_as_described(server: Server, model: str) -> None:
+    for path, item in DOCUMENT["paths"].items():
+        if path.endswith("/stream"):  # a WebSocket
+            continue
+        (method,) = item
+        place = path.replace("{model}", model).replace("{task_id}", "nothing")
+        for wrong in {"PUT", "DELETE", "GET", "POST"} - {method.upper()}:
+            reply = await post(server, place, b"", method=wrong)
+            assert reply.error == (405, "method_not_allowed", None)
+            assert method.upper() in reply.headers["allow"].split(", ")
+            check_reply(path, reply, method)
+    for path in ("/docs", "/openapi.json"):
+        reply = await post(server, path, b"")
+        assert reply.error == (405, "method_not_allowed", None)
+        assert reply.headers["allow"] == "GET, HEAD"
+
+
 async def test_it_is_open_where_tokens_are_needed_and_has_the_routes_of_the_operator(
     runtime: Runtime, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from pie.server.surfaces.reading_only import ReadOnly
+
 __all__ = ["description_routes", "page_of"]
 
 STYLE = """
@@ -46,7 +48,8 @@ def description_routes(document: dict[str, Any]) -> list[Route]:
     async def to_page(_request: Request) -> Response:
         return RedirectResponse("/docs")
 
-    return [Route("/openapi.json", as_json), Route("/docs", as_page), Route("/", to_page)]
+    routes = (("/openapi.json", as_json), ("/docs", as_page), ("/", to_page))
+    return [Route(path, ReadOnly(answer)) for path, answer in routes]
 
 
 def page_of(document: dict[str, Any]) -> str:

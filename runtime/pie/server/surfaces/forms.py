@@ -26,7 +26,7 @@ from pie.server.surfaces.responses_request import ResponsesRequest
 
 __all__ = ["route_operations", "surface_operations"]
 
-OF_POSTS = (400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
+OF_POSTS = (400, 401, 404, 405, 408, 413, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ FORMS = {
 """Each surface by its name."""
 
 MODELS = (
-    Operation("get", "/v1/models", "What is served", ModelList, (401,)),
-    Operation("get", "/v1/models/{model}", "One served model", ModelEntry, (401, 404, 502)),
+    Operation("get", "/v1/models", "What is served", ModelList, (401, 405)),
+    Operation("get", "/v1/models/{model}", "One served model", ModelEntry, (401, 404, 405, 502)),
 )
 
 

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pie.errors import PieError
 from pie.host.served_models import ServedModels
 from pie.server.owner import owner_of
 from pie.server.service import Service
 from pie.server.surfaces.headers import new_request_id, own_headers
-from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
+from pie.server.surfaces.reading_only import ReadOnly
+from pie.server.surfaces.refusal import Refusal
 
 __all__ = ["check_served", "model_routes"]
 
@@ -28,20 +28,17 @@ def model_routes(service: Service) -> list[Route]:
         return {"id": name, "object": "model", "created": created_s, "owned_by": "pie"}
 
     async def listed(request: Request) -> Response:
-        own = own_headers(service, new_request_id())
-        try:
-            owner_of(service.doorkeeper, request.scope)
-            name = request.path_params.get("model")
-            if name is None:
-                there = [entry(name) for name in models.names if name not in models.failures]
-                return JSONResponse({"object": "list", "data": there}, headers=own)
-            if name not in models.loading:
-                check_served(name, models)
-            return JSONResponse(entry(name), headers=own)
-        except PieError as error:
-            return JSONResponse(told(error), status_of(error), {**headers_of(error), **own})
+        owner_of(service.doorkeeper, request.scope)
+        name = request.path_params.get("model")
+        if name is None:
+            there = [entry(name) for name in models.names if name not in models.failures]
+            return JSONResponse({"object": "list", "data": there})
+        if name not in models.loading:
+            check_served(name, models)
+        return JSONResponse(entry(name))
 
-    return [Route("/v1/models", listed), Route("/v1/models/{model:path}", listed)]
+    app = ReadOnly(listed, own_headers=lambda: own_headers(service, new_request_id()))
+    return [Route("/v1/models", app), Route("/v1/models/{model:path}", app)]
 
 
 def check_served(name: str, models: ServedModels) -> None:

@@ -132,6 +132,8 @@ class _Schemas:
     def _error(self, status: int, own_codes: frozenset[str]) -> dict[str, Any]:
         codes = ", ".join(codes_of(status, own_codes)) or "any other code"
         headers = {**_own_headers(), "X-SIE-Error-Code": {"description": "The code.", "schema": {"type": "string"}}}
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = {"description": "The methods that are answered.", "schema": {"type": "string"}}
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             headers["Retry-After"] = RETRY_AFTER
         return {

@@ -9,7 +9,7 @@ from pie.errors import PieError, RequestError
 from pie.host.served_models import ModelLoadFailed
 from pie.server.limits import RateLimited
 
-__all__ = ["OF_TASKS", "RETRY_AFTER_S", "Refusal", "codes_of", "headers_of", "status_of", "told"]
+__all__ = ["OF_TASKS", "RETRY_AFTER_S", "Refusal", "check_method", "codes_of", "headers_of", "status_of", "told"]
 
 BAD_REQUEST = frozenset(
     {
@@ -97,14 +97,30 @@ class Refusal(RequestError):
 
     Attributes:
         param: the field that is at fault, such as `messages[0].role`; None where there is no one field.
+        allowed: the methods that are answered where this one is not.
     """
 
     param: str | None = None
+    allowed: str = ""
 
     def at(self, param: str) -> Self:
         """The same refusal, which names a field."""
         self.param = param
         return self
+
+
+def check_method(method: str, *allowed: str) -> None:
+    """Raise unless the method is one that is answered here.
+
+    Raises:
+        Refusal: `method-not-allowed`.
+    """
+    if method not in allowed:
+        refusal = Refusal(
+            "method-not-allowed", f"{method} is not answered here", remedy=f"Send a {' or a '.join(allowed)}."
+        )
+        refusal.allowed = ", ".join(allowed)
+        raise refusal
 
 
 def status_of(error: PieError) -> int:
@@ -154,6 +170,8 @@ def headers_of(error: PieError) -> dict[str, str]:
             return {"retry-after": str(RETRY_AFTER_S), **code}
         case 401:
             return {"www-authenticate": "Bearer", **code}
+        case 405 if isinstance(error, Refusal):
+            return {"allow": error.allowed, **code}
         case 408 | 413:
             return {"connection": "close", **code}  # the rest of the body is not read
         case _:

@@ -20,7 +20,7 @@ from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.provisioning import is_sie_client, provisioning
-from pie.server.surfaces.refusal import RETRY_AFTER_S, Refusal
+from pie.server.surfaces.refusal import RETRY_AFTER_S, check_method
 from pie.server.surfaces.running import running
 from pie.server.surfaces.sender import Sender
 from pie.server.surfaces.streaming import Words, stream, stream_end
@@ -107,8 +107,7 @@ class Surface:
             await sender.refuse(_server_failed())
 
     async def _serve(self, scope: Scope, receive: Receive, sender: Sender, request_id: str) -> None:
-        if scope["method"] != "POST":
-            raise Refusal("method-not-allowed", f"{scope['method']} is not answered here", remedy="Send a POST.")
+        check_method(scope["method"], "POST")
         holder = holder_of(self._service.doorkeeper, scope)
         self._service.check_open()
         with ExitStack() as place:

@@ -9,7 +9,7 @@ from pie.server.tasks.request import TaskRequest
 
 __all__ = ["TASK_OPERATIONS"]
 
-OF_A_TASK = (401, 404, 500, 503)
+OF_A_TASK = (401, 404, 405, 500, 503)
 OF_KEPT = OF_TASKS - {"too-many-tasks"}
 
 TASK_OPERATIONS = (
@@ -18,7 +18,7 @@ TASK_OPERATIONS = (
         "/inference/chat",
         "Keep a chat as a task, which runs in its turn",
         TaskSent,
-        (400, 401, 404, 408, 413, 429, 500, 502, 503),
+        (400, 401, 404, 405, 408, 413, 429, 500, 502, 503),
         request=TaskRequest,
         codes=OF_TASKS - {"task-not-found"},
     ),

@@ -18,7 +18,7 @@ from pie.server.guard import Guard
 from pie.server.owner import holder_of
 from pie.server.surfaces.body import ClientLeft, read_body
 from pie.server.surfaces.headers import new_request_id, own_headers
-from pie.server.surfaces.refusal import Refusal, headers_of, status_of, told
+from pie.server.surfaces.refusal import check_method, headers_of, status_of, told
 from pie.server.tasks.request import read_task
 from pie.server.tasks.stream import serve_stream
 from pie.server.tasks.tasks import Tasks
@@ -119,9 +119,7 @@ class _Endpoint:
         await response(scope, receive, send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:
-        method = scope["method"]
-        if method != self._method:
-            raise Refusal("method-not-allowed", f"{method} is not answered here", remedy=f"Send a {self._method}.")
+        check_method(scope["method"], self._method)
         holder = holder_of(self._tasks.service.doorkeeper, scope)
         return JSONResponse(await self._answer(Request(scope, receive), holder))
 
