@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from tests.server.surfaces.client import CHAT, COMPLETIONS, address, chat_body, events, joined, post
+from tests.server.surfaces.client import CHAT, COMPLETIONS, RESPONSES, address, chat_body, events, joined, post
 
 from pie.server.server import Server
 from pie.server.surfaces.logprobs import TextLogprobs, chat_form, completion_form
@@ -95,6 +95,29 @@ async def test_of_formats_tools_and_the_best_of_several(server: Server, model: s
     assert choice["logprobs"] is None
     chunks = await events(server, CHAT, body)
     assert all(each["logprobs"] is None for chunk in chunks for each in chunk["choices"])
+
+
+@pytest.mark.parametrize("fields", [{"include": ["message.output_text.logprobs"]}, {"top_logprobs": 2}])
+async def test_the_tokens_of_a_response(server: Server, model: str, fields: dict[str, Any]) -> None:
+    body = {"model": model, "input": "What is 47 + 38?", "temperature": 0, "max_output_tokens": 90, **fields}
+    num_top = fields.get("top_logprobs", 0)
+    (item,) = (await post(server, RESPONSES, body)).body["output"]
+    (part,) = item["content"]
+    assert spelled(part["logprobs"]).startswith(part["text"])
+    check(part["logprobs"], num_top)
+    async with openai.AsyncOpenAI(base_url=address(server, "/v1"), api_key="none", max_retries=0) as client:
+        told = [event async for event in await client.responses.create(**body, stream=True)]
+    deltas = [event for event in told if event.type == "response.output_text.delta"]
+    tokens = [one.token for event in deltas for one in event.logprobs]
+    assert tokens == [one["token"] for one in part["logprobs"]]
+    assert len([event for event in deltas if event.logprobs]) > 3
+    (done,) = [event for event in told if event.type == "response.output_text.done"]
+    assert [one.token for one in done.logprobs] == tokens
+    last = told[-1].response.output[0].content[0].model_dump()
+    assert [one["token"] for one in last["logprobs"]] == tokens
+    assert [one["bytes"] for one in last["logprobs"]] == [one["bytes"] for one in part["logprobs"]]
+    plain = (await post(server, RESPONSES, {**body, "include": None, "top_logprobs": None})).body
+    assert plain["output"][0]["content"][0] == {**part, "logprobs": []}
 
 
 @pytest.mark.parametrize("num_top", [0, 5])

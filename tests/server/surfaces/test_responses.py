@@ -199,6 +199,8 @@ async def test_a_program_that_fails_in_a_stream_fails_the_response(own: Server) 
         ({"tools": [{"type": "web_search"}]}, "bad_value", None),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "bad_value", "text.format.schema"),
         ({"max_output_tokens": 0}, "bad_value", "max_output_tokens"),
+        ({"include": ["reasoning.encrypted_content"]}, "bad_value", "include[0]"),
+        ({"top_logprobs": 21}, "bad_value", "top_logprobs"),
     ],
 )
 async def test_what_does_not_fit_is_refused(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from pie.host.served_models import ServedModels
 from pie.server.surfaces.messages import Message, normal_messages
-from pie.server.surfaces.options import MAX_LOGPROBS, Options
+from pie.server.surfaces.options import Options, TopLogprobs
 from pie.server.surfaces.reading import Count, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
 
@@ -78,7 +77,7 @@ class ChatRequest(Options, frozen=True, forbid_unknown_fields=True, kw_only=True
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)] | None = None
+    top_logprobs: TopLogprobs | None = None
 
     def normal(self, models: ServedModels) -> Given:
         """The input of the program.

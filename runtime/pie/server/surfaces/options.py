@@ -12,11 +12,12 @@ from pie.server.surfaces.models import check_served
 from pie.server.surfaces.reading import Count, Fraction, Penalty, Seed, Temperature, Word, bad_value
 from pie.server.surfaces.vocabulary import Given
 
-__all__ = ["Options", "StopText", "StreamOptions"]
+__all__ = ["Options", "StopText", "StreamOptions", "TopLogprobs"]
 
 MAX_CHOICES = 128
 MAX_BIASES = 1024
 MAX_LOGPROBS = 20
+TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_LOGPROBS)]
 Repetition = Annotated[float, Meta(ge=0.01, le=2)]
 Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1024)]

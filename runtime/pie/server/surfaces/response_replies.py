@@ -11,13 +11,30 @@ __all__ = ["ResponseEvent", "ResponseReply"]
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
+class LikelyToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token, and the natural logarithm of its probability; its bytes, if it is not in an event."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class OutputLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token of the text, and the most likely ones at its place; its bytes, if it is not in an event."""
+
+    token: str
+    logprob: float
+    top_logprobs: list[LikelyToken]
+    bytes: list[int] | None = None
+
+
 class OutputPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The text of a message."""
 
     type: Literal["output_text"]
     text: str
     annotations: list[Any]
-    logprobs: list[Any]
+    logprobs: list[OutputLogprobs]
 
 
 class OutputItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +106,7 @@ class ResponseReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: dict[str, Any]
     tool_choice: str | dict[str, Any]
     tools: list[dict[str, Any]]
+    top_logprobs: int
     top_p: float
     truncation: Literal["disabled"]
     usage: ResponseUsage | None
@@ -124,4 +142,4 @@ class ResponseEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str | None = None
     name: str | None = None
     arguments: str | None = None
-    logprobs: list[Any] | None = None
+    logprobs: list[OutputLogprobs] | None = None

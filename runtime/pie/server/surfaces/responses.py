@@ -11,6 +11,7 @@ import msgspec
 
 from pie.errors import PieError
 from pie.host.served_models import ServedModels
+from pie.server.surfaces.item_logprobs import ItemLogprobs, in_events
 from pie.server.surfaces.reading import read
 from pie.server.surfaces.refusal import told
 from pie.server.surfaces.responses_request import ResponsesRequest
@@ -31,15 +32,19 @@ class ResponsesExchange:
             Refusal: it is not well formed, or asks for what there is not.
         """
         request = read(body, ResponsesRequest)
-        self.given = request.as_chat().normal(models)
+        chat = request.as_chat()
+        self.given = chat.normal(models)
         self._head = _head(request)
-        self.words = ResponseWords(self._head) if request.stream else None
+        self._logprobs = ItemLogprobs(models[request.model], chat.num_logprobs)
+        self.words = ResponseWords(self._head, self._logprobs) if request.stream else None
 
     def whole(self, value_json: str, _took: Took) -> dict[str, Any]:
         """A response."""
         answer = read_answer(value_json, num_choices=1)
         choice = answer.choices[0]
-        items = [] if choice.tool_calls and not choice.text else [_message(choice.text, "completed")]
+        self._logprobs.hear(choice.logprobs)
+        part = _part(choice.text, self._logprobs.until(len(choice.text)))
+        items = [] if choice.tool_calls and not choice.text else [_message([part], "completed")]
         items += [_call(call, "completed") for call in choice.tool_calls]
         items[-1]["status"] = _status(answer)  # what was cut is the last
         return _response(self._head, answer, items)
@@ -50,16 +55,19 @@ class ResponseWords:
 
     marks_end = False
 
-    def __init__(self, head: dict[str, Any]) -> None:
+    def __init__(self, head: dict[str, Any], logprobs: ItemLogprobs) -> None:
         """Nothing has been said yet of the response with these fields."""
         self._head = head
+        self._logprobs = logprobs
+        self._told: list[dict[str, Any]] = []
         self._items: list[Item] = []  # the last of them may be open
         self._is_open = False
         self._pieces: list[str] = []
-        self._num_events = 0
+        self._num_said = self._num_events = 0
 
     def hear(self, told: Sequence[TokenLogprobs]) -> None:
-        """Take nothing: a response is not asked for log probabilities."""
+        """Take how likely the next tokens were."""
+        self._logprobs.hear(told)
 
     def piece(self, text: str) -> Iterator[dict[str, Any]]:
         """More text of the message, which is opened by the first of it."""
@@ -67,7 +75,8 @@ class ResponseWords:
         if not self._is_open:
             yield from self._open_message()
         self._pieces.append(text)
-        yield self._of_part("response.output_text.delta", delta=text, logprobs=[])
+        self._num_said += len(text)
+        yield self._delta(text, self._logprobs.until(self._num_said))
 
     def call(self, piece: CallPiece) -> Iterator[dict[str, Any]]:
         """More of a call; a new one closes what is open."""
@@ -100,8 +109,12 @@ class ResponseWords:
             yield self._event("response.in_progress", response=self._head)
 
     def _open_message(self) -> Iterator[dict[str, Any]]:
-        yield from self._open({**_message("", "in_progress"), "content": []})
-        yield self._of_part("response.content_part.added", part=_part(""))
+        yield from self._open(_message([], "in_progress"))
+        yield self._of_part("response.content_part.added", part=_part("", []))
+
+    def _delta(self, text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._told += logprobs
+        return self._of_part("response.output_text.delta", delta=text, logprobs=in_events(logprobs))
 
     def _open(self, item: Item) -> Iterator[dict[str, Any]]:
         self._items.append(item)
@@ -113,9 +126,11 @@ class ResponseWords:
             return
         item, said = self._items[-1], "".join(self._pieces)
         if item["type"] == "message":
-            yield self._of_part("response.output_text.done", text=said, logprobs=[])
-            yield self._of_part("response.content_part.done", part=_part(said))
-            said_in: Item = {"content": [_part(said)]}
+            if late := self._logprobs.until(self._num_said):  # told after the text
+                yield self._delta("", late)
+            yield self._of_part("response.output_text.done", text=said, logprobs=in_events(self._told))
+            yield self._of_part("response.content_part.done", part=_part(said, self._told))
+            said_in: Item = {"content": [_part(said, self._told)]}
         else:
             yield self._of_item("response.function_call_arguments.done", name=item["name"], arguments=said)
             said_in = {"arguments": said}
@@ -155,6 +170,7 @@ def _head(request: ResponsesRequest) -> dict[str, Any]:
         "text": {"format": _format(request)},
         "tool_choice": "auto" if request.tool_choice is None else msgspec.to_builtins(request.tool_choice),
         "tools": msgspec.to_builtins(request.tools or []),
+        "top_logprobs": request.top_logprobs or 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "truncation": "disabled",
         "usage": None,
@@ -192,12 +208,12 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _message(text: str, status: str) -> Item:
-    return {"type": "message", "id": _id("msg"), "status": status, "role": "assistant", "content": [_part(text)]}
+def _message(content: list[dict[str, Any]], status: str) -> Item:
+    return {"type": "message", "id": _id("msg"), "status": status, "role": "assistant", "content": content}
 
 
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _part(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
 def _call(call: ToolCall, status: str) -> Item:

@@ -18,6 +18,7 @@ from pie.server.surfaces.chat_request import (
     ToolChoice,
 )
 from pie.server.surfaces.messages import Call, CalledFunction, Message
+from pie.server.surfaces.options import TopLogprobs
 from pie.server.surfaces.reading import Count, Fraction, Temperature, Word, bad_value, unsupported
 
 __all__ = ["ResponsesRequest"]
@@ -92,6 +93,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     tool_choice: Literal["none", "auto", "required"] | ResponsesToolChoice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: TopLogprobs | None = None
     stream: bool | None = None
     store: bool | None = None
     previous_response_id: str | None = None
@@ -120,6 +123,8 @@ class ResponsesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             tool_choice=_choice(self.tool_choice),
             parallel_tool_calls=self.parallel_tool_calls,
             response_format=self._format(),
+            logprobs=True if self.include else None,
+            top_logprobs=self.top_logprobs,
             stream=self.stream,
         )
 
