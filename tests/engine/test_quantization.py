@@ -38,6 +38,8 @@ RNG = np.random.default_rng(3)
 PROMPT = RNG.integers(0, 320, 50).tolist()
 # Of the root mean square of the logits of random models: about twice what is measured.
 LOGITS_DIFFER = {"int8": 0.05, "int4": 0.5}
+# The kernels round rows to one part in 32,512 of the largest number of a group.
+SAME = 1e-3
 BY_KERNELS: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
 
 
@@ -129,7 +131,7 @@ def test_a_quantized_model_computes_with_what_the_integers_stand_for(
     wide = Engine(wide_model(model, weights, tmp_path / "wide"), backend="torch", num_pages=8, threads=1)
     original = Engine(model, backend="torch", num_pages=8, threads=1)
     got, expected, exact = (row_logits(engine, Held([3, 1, 2, 0]), PROMPT) for engine in (quantized, wide, original))
-    assert np.abs(got - expected).max() <= 3e-4 * np.abs(expected).max()
+    assert np.abs(got - expected).max() <= SAME * np.abs(expected).max()
     differs = np.sqrt(np.square(got - exact).mean() / np.square(exact).mean())
     assert 0 < differs < LOGITS_DIFFER[weights]
 
@@ -148,7 +150,7 @@ def test_an_adapter_changes_a_quantized_model_as_it_changes_the_model_of_its_num
         adapter = engine.adapters.put(read_adapter(random_peft(engine.config, 1).files, engine.config))
         told.append(logits_with(engine, [3, 1, 2, 0], PROMPT, use(engine, adapter.number)))
     without = logits_with(engines[0], [3, 1, 2, 0], PROMPT, None)
-    assert np.abs(told[0] - told[1]).max() <= 3e-4 * np.abs(told[1]).max()
+    assert np.abs(told[0] - told[1]).max() <= SAME * np.abs(told[1]).max()
     assert np.abs(told[0] - without).max() > 0.1 * np.abs(without).max()
 
 

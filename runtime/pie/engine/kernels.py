@@ -22,6 +22,7 @@ from pie.engine.adapters.weights import MODULES, AdapterWeights
 from pie.engine.backend import Drawn, Draws, Rows, Run
 from pie.engine.kernel_build import build_kernels
 from pie.engine.models.config import ModelConfig
+from pie.engine.schemes import Schemes
 
 __all__ = ["KernelModel", "KernelRun", "KernelSampler", "Kernels", "LayerArrays", "ModelArrays", "load_kernels"]
 
@@ -31,10 +32,16 @@ _Pointer = ctypes.c_void_p
 _Table = npt.NDArray[np.void]
 
 
+class _Form(ctypes.Structure):
+    _fields_ = (("bits", _Int), ("group", _Int))
+
+
 class _Shape(ctypes.Structure):
     _fields_ = (
         *((name, _Int) for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab")),
         ("page_size", _Int),
+        ("layer_form", _Form),
+        ("head_form", _Form),
         ("norm_epsilon", _Float),
     )
 
@@ -102,7 +109,10 @@ class LayerArrays:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelArrays:
-    """A model in the kernels' form: embedding and head packed, final norm and RoPE tables f32."""
+    """A model in the kernels' form: embedding and head packed, final norm and RoPE tables f32.
+
+    With `schemes` the matrices of the layers and the head are packed as integers, not the embedding.
+    """
 
     layers: tuple[LayerArrays, ...]
     embedding: torch.Tensor
@@ -110,6 +120,7 @@ class ModelArrays:
     final_norm: torch.Tensor
     cosines: torch.Tensor
     sines: torch.Tensor
+    schemes: Schemes | None
 
 
 class Kernels:
@@ -154,7 +165,7 @@ class KernelModel:
         self._adapter_tables: WeakKeyDictionary[AdapterWeights, _Table] = WeakKeyDictionary()
         shape = _Shape(
             config.hidden_size, config.num_layers, config.num_heads, config.num_kv_heads, config.head_dim,
-            config.intermediate_size, config.vocab_size, page_size, config.norm_epsilon,
+            config.intermediate_size, config.vocab_size, page_size, *_forms(arrays.schemes), config.norm_epsilon,
         )  # fmt: skip
         layers = (_Layer * config.num_layers)(*(_layer(layer) for layer in arrays.layers))
         tensors = (arrays.embedding, arrays.head, arrays.final_norm, arrays.cosines, arrays.sines)
@@ -237,6 +248,13 @@ class KernelSampler:
             self.handle, *_addresses(logits), ctypes.addressof(struct), *_addresses(tokens, status)
         )
         return Drawn(tokens[:, None], (status == 0).astype(np.int32), status)
+
+
+def _forms(schemes: Schemes | None) -> tuple[_Form, _Form]:
+    """Of the layers and of the head."""
+    if schemes is None:
+        return _Form(0, 0), _Form(0, 0)
+    return _Form(schemes.layers.bits, schemes.layers.group), _Form(schemes.head.bits, schemes.head.group)
 
 
 def _layer(layer: LayerArrays) -> _Layer:

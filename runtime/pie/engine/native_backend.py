@@ -1,6 +1,6 @@
 """The backend of our C++ kernels: puts weights and KV pages in their layouts and decides how many threads work.
 
-The layouts: a matrix is [outputs / 32][inputs / g][32][g], the keys of a page and head are
+Matrices lie as `pie.engine.packing` says. The keys of a page and head are
 [page / 16][head_dim / g][16][g], its values [page / 16][16 / g][head_dim][g], with g = 2 for bf16 and 1 for f32
 (see `native/lanes.h`).
 """
@@ -12,21 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
 from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, ModelArrays
 from pie.engine.memory import lazy_zeros
 from pie.engine.models.config import ModelConfig
-from pie.engine.quantization import Matrix, QuantizedMatrix
+from pie.engine.packing import BLOCK, group_of, pack
 from pie.engine.rope import rope_tables
+from pie.engine.schemes import SCHEMES
 from pie.engine.weights import LayerWeights, LoadedModel
 from pie.forward import Int32Array, PageId
 
 __all__ = ["NativeBackend", "why_not_native"]
 
 _LANES = 16
-_BLOCK = 32
 _MAX_HEAD_DIM = 256
 
 # Below this many multiply-adds a second thread costs more in waiting than it saves (measured on two cores).
@@ -37,9 +36,9 @@ def why_not_native(config: ModelConfig, page_size: int) -> str | None:
     """Why the kernels cannot run such a model, in one line; None if they can."""
     multiples = (
         ("page_size", page_size, _LANES),
-        ("hidden_size", config.hidden_size, _BLOCK),
+        ("hidden_size", config.hidden_size, BLOCK),
         ("head_dim", config.head_dim, _LANES),
-        ("the width of query, key and value together", config.qkv_size, _BLOCK),
+        ("the width of query, key and value together", config.qkv_size, BLOCK),
         ("intermediate_size", config.intermediate_size, _LANES),
     )
     for name, value, divisor in multiples:
@@ -133,7 +132,7 @@ class NativeBackend:
 
 
 def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch.dtype) -> _Cache:
-    group = _group(dtype)
+    group = group_of(dtype)
     outer = (config.num_layers, num_pages, config.num_kv_heads, page_size // _LANES)
     return _Cache(
         keys=lazy_zeros((*outer, config.head_dim // group, _LANES, group), dtype),
@@ -143,15 +142,16 @@ def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch
 
 def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     weights = model.weights
-    embedding = _pack(weights.embedding)
+    embedding = pack(weights.embedding)
     cosines, sines = rope_tables(model.config.layers[0].rope, model.config.max_positions)
     return ModelArrays(
         layers=tuple(_pack_layer(layer, cache, index) for index, layer in enumerate(weights.layers)),
         embedding=embedding,
-        head=embedding if weights.head is weights.embedding else _pack(weights.head),
+        head=embedding if weights.head is weights.embedding else pack(weights.head),
         final_norm=weights.final_norm.float(),
         cosines=cosines,
         sines=sines,
+        schemes=SCHEMES[model.quantization.weights] if model.quantization else None,
     )
 
 
@@ -162,24 +162,10 @@ def _pack_layer(layer: LayerWeights, cache: _Cache, index: int) -> LayerArrays:
         q_norm=None if layer.q_norm is None else layer.q_norm.float(),
         k_norm=None if layer.k_norm is None else layer.k_norm.float(),
         qkv_bias=None if layer.qkv_bias is None else layer.qkv_bias.float(),
-        qkv=_pack(layer.qkv),
-        output=_pack(layer.output),
-        gate_up=_pack(layer.gate_up),
-        down=_pack(layer.down),
+        qkv=pack(layer.qkv),
+        output=pack(layer.output),
+        gate_up=pack(layer.gate_up),
+        down=pack(layer.down),
         keys=cache.keys[index],
         values=cache.values[index],
     )
-
-
-def _pack(matrix: Matrix) -> torch.Tensor:
-    """[outputs, inputs] to [outputs / 32, inputs / g, 32, g]; rows of zeros fill the last block."""
-    matrix = matrix.wide() if isinstance(matrix, QuantizedMatrix) else matrix
-    group = _group(matrix.dtype)
-    matrix = functional.pad(matrix, (0, 0, 0, -len(matrix) % _BLOCK))
-    tiles = matrix.unflatten(0, (-1, _BLOCK)).unflatten(2, (-1, group)).transpose(1, 2)
-    # numpy's memory comes in huge pages where the system has them, torch's does not: that is worth 15 % of a decode.
-    return lazy_zeros(tuple(tiles.shape), tiles.dtype).copy_(tiles)
-
-
-def _group(dtype: torch.dtype) -> int:
-    return 2 if dtype == torch.bfloat16 else 1

@@ -4,20 +4,27 @@
 // so a row's numbers do not depend on the others. `Layer`, `Shape` and `Rows` mirror pie/engine/kernels.py.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "adapter.h"
 #include "attention.h"
-#include "tiles.h"
+#include "byte_tiles.h"
 
 namespace pie {
 
+// How matrices are kept: as tiles of E (see linear.h) if `bits` is 0, or else as integers in groups (see quantized.h).
+struct Form {
+    int32_t bits, group;
+};
+
 struct Shape {
     int32_t hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, page_size;
+    Form layer_form, head_form;
     float norm_epsilon;
 };
 
-// Pointers into arrays that Python owns. Matrices are packed (see linear.h); absent parts are null.
+// Pointers into arrays that Python owns. Matrices are packed in the shape's forms; absent parts are null.
 struct Layer {
     const float *input_norm, *mlp_norm, *q_norm, *k_norm, *qkv_bias;
     const void *qkv, *output, *gate_up, *down;
@@ -37,7 +44,7 @@ struct Rows {
 struct ModelPointers {
     Shape shape;
     const Layer* layers;
-    const void *embedding, *head;  // packed
+    const void *embedding, *head;  // packed; the embedding always as tiles of E
     const float *final_norm, *cosines, *sines;
 };
 
@@ -75,6 +82,8 @@ template <class E> class Decoder {
         stream.resize(n * s.hidden), normed.resize(n * s.hidden);
         qkv.resize(n * qkv_size()), query.resize(n * query_size()), mixed.resize(n * query_size());
         gate_up.resize(n * 2 * s.intermediate), active.resize(n * s.intermediate);
+        if (s.layer_form.bits || s.head_form.bits)
+            digits.reserve(n, std::max({s.hidden, query_size(), s.intermediate}));
         capacity = n;
     }
 
@@ -96,26 +105,41 @@ template <class E> class Decoder {
         const int n = rows.num_rows;
         const int queries = query_size(), keys = s.kv_heads * s.head_dim, inter = s.intermediate;
         norm_rows(layer.input_norm, n, team);
-        multiply_best(normed.data(), Matrix<E>{(const E*)layer.qkv, qkv_size(), s.hidden}, qkv.data(), n, team);
-        team.wait();
+        project(normed.data(), layer.qkv, qkv_size(), s.hidden, qkv.data(), n, team);
         adapt(index, Q, rows, normed.data(), s.hidden, qkv.data(), qkv_size(), queries, team);
         adapt(index, K, rows, normed.data(), s.hidden, qkv.data() + queries, qkv_size(), keys, team);
         adapt(index, V, rows, normed.data(), s.hidden, qkv.data() + queries + keys, qkv_size(), keys, team);
         append(layer, rows, team);
         attend(layer, rows, team);
-        multiply_best<true>(mixed.data(), Matrix<E>{(const E*)layer.output, s.hidden, query_size()}, stream.data(), n, team);
-        team.wait();
+        project<true>(mixed.data(), layer.output, s.hidden, query_size(), stream.data(), n, team);
         adapt(index, O, rows, mixed.data(), queries, stream.data(), s.hidden, s.hidden, team);
         norm_rows(layer.mlp_norm, n, team);
-        multiply_best(normed.data(), Matrix<E>{(const E*)layer.gate_up, 2 * s.intermediate, s.hidden}, gate_up.data(), n, team);
-        team.wait();
+        project(normed.data(), layer.gate_up, 2 * inter, s.hidden, gate_up.data(), n, team);
         adapt(index, GATE, rows, normed.data(), s.hidden, gate_up.data(), 2 * inter, inter, team);
         adapt(index, UP, rows, normed.data(), s.hidden, gate_up.data() + inter, 2 * inter, inter, team);
         activate(n, team);
-        multiply_best<true>(active.data(), Matrix<E>{(const E*)layer.down, s.hidden, s.intermediate}, stream.data(), n, team);
-        team.wait();
+        project<true>(active.data(), layer.down, s.hidden, inter, stream.data(), n, team);
         adapt(index, DOWN, rows, active.data(), inter, stream.data(), s.hidden, s.hidden, team);
         if (rows.adapters.of_row) team.wait();  // what reads the stream next may share the rows out differently
+    }
+
+    // A product with a matrix of a layer; all threads have it when this returns.
+    template <bool ADD = false>
+    void project(const E* x, const void* weights, int outputs, int inputs, float* y, int n, Team team) {
+        product<ADD>(x, weights, s.layer_form, outputs, inputs, y, n, team);
+        team.wait();
+    }
+
+    // This thread's part of y[n, outputs] (+)= x[n, inputs] W^T.
+    template <bool ADD = false>
+    void product(const E* x, const void* weights, Form form, int outputs, int inputs, float* y, int n, Team team) {
+        const auto* codes = (const uint8_t*)weights;
+        if (!form.bits) return multiply_best<ADD>(x, Matrix<E>{(const E*)weights, outputs, inputs}, y, n, team);
+        digits.take(x, n, inputs, form.group, team);
+        if (form.bits == 8)
+            multiply_quantized<8, ADD>(digits, QuantizedMatrix<8>{codes, outputs, inputs, form.group}, y, n, team);
+        else
+            multiply_quantized<4, ADD>(digits, QuantizedMatrix<4>{codes, outputs, inputs, form.group}, y, n, team);
     }
 
     // Add what adapters change in one product. A thread does the rows that it does in every operation by rows, so that
@@ -211,7 +235,7 @@ template <class E> class Decoder {
             for (int k = 0; k < s.hidden; k += LANES) store(&normed[i * s.hidden + k], load_floats(to + k));
         }
         team.wait();
-        multiply_best(normed.data(), Matrix<E>{(const E*)m.head, logits_stride(), s.hidden}, logits, n, team);
+        product(normed.data(), m.head, s.head_form, logits_stride(), s.hidden, logits, n, team);
     }
 
     Pages<E> pages(const Layer& layer) const {
@@ -224,6 +248,7 @@ template <class E> class Decoder {
     size_t capacity = 0;
     std::vector<float> stream, qkv, gate_up;
     std::vector<E> normed, query, mixed, active;
+    Digits digits;
 };
 
 }  // namespace pie

@@ -26,6 +26,12 @@ inline bool tiles_allowed() {
     return allowed;
 }
 
+// Shape the registers. g++ 12 believes that only the first bytes of a shape are read, and may leave the others unwritten.
+template <class Shapes> inline void shape_tiles(const Shapes& shapes) {
+    asm volatile("" ::"r"(&shapes) : "memory");
+    _tile_loadconfig(&shapes);
+}
+
 constexpr int TILE_ROWS = 16;
 constexpr int TILE_INPUTS = 32;
 
@@ -104,14 +110,14 @@ template <bool ADD> void multiply_by_tiles(const bf16* x, const Matrix<bf16>& w,
     const int whole = rows / AT_ONCE * AT_ONCE, rest = rows - whole;
     const int upper = std::min(rest, TILE_ROWS), lower = rest - upper;
     const TileShapes full(TILE_ROWS, TILE_ROWS), last(upper, lower);
-    if (!whole) _tile_loadconfig(&last);
-    if (!rest) _tile_loadconfig(&full);
+    if (!whole) shape_tiles(last);
+    if (!rest) shape_tiles(full);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
-        if (whole && rest) _tile_loadconfig(&full);
+        if (whole && rest) shape_tiles(full);
         for (int r = 0; r < whole; r += AT_ONCE)
             multiply_tiles<ADD>(x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b, TILE_ROWS, TILE_ROWS);
         if (!rest) continue;
-        if (whole) _tile_loadconfig(&last);
+        if (whole) shape_tiles(last);
         multiply_tiles<ADD>(x + size_t(whole) * w.inputs, w, y + size_t(whole) * w.outputs, b, upper, lower);
     }
     _tile_release();

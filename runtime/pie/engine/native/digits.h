@@ -1,0 +1,82 @@
+// Rows as integers: groups of inputs with a scale each, every number as two digits of a signed byte.
+//
+// A number is (128 * high + low) * scale, with a precision of 1/32512 of the largest one of its group: more than bf16
+// has. Products with small integers are exact sums then, in whatever order they are added up.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "lanes.h"
+#include "team.h"
+
+namespace pie {
+
+class Digits {
+   public:
+    static constexpr int DIGIT = 128, LARGEST = 127 * DIGIT;
+
+    void reserve(size_t rows, int most_inputs) {
+        constexpr int SMALLEST_GROUP = 32;
+        high.resize(rows * most_inputs), low.resize(rows * most_inputs);
+        scales.resize(rows * (most_inputs / SMALLEST_GROUP + 1)), totals.resize(scales.size());
+    }
+
+    // Take rows of x [rows, inputs], this thread's share of them; then wait for all. Inputs are a multiple of LANES.
+    template <class E> void take(const E* x, int rows, int inputs, int group_size, Team team) {
+        if (team.index == 0) width = inputs, groups = (inputs + group_size - 1) / group_size;
+        const size_t groups_of_row = (inputs + group_size - 1) / group_size;
+        Range part = team.share(rows);
+        for (int64_t r = part.begin; r < part.end; r++)
+            for (int k = 0, g = 0; k < inputs; k += group_size, g++) {
+                const int size = inputs - k < group_size ? inputs - k : group_size;
+                const size_t at = r * inputs + k, of_group = r * groups_of_row + g;
+                take_group(x + at, size, &high[at], &low[at], &scales[of_group], &totals[of_group]);
+            }
+        team.wait();
+    }
+
+    const int8_t* high_of(int64_t row) const { return &high[row * width]; }
+    const int8_t* low_of(int64_t row) const { return &low[row * width]; }
+    const float* scales_of(int64_t row) const { return &scales[row * groups]; }
+    // Sums of the integers of each group.
+    const int32_t* totals_of(int64_t row) const { return &totals[row * groups]; }
+
+    int width = 0, groups = 0;
+
+   private:
+    template <class E>
+    static void take_group(const E* x, int size, int8_t* high, int8_t* low, float* scale, int32_t* total) {
+        Floats largest = {}, spoiled = {};
+        for (int k = 0; k < size; k += LANES) {
+            Floats value = load_floats(x + k), absolute = value < 0 ? -value : value;
+            largest = absolute > largest ? absolute : largest;
+            spoiled += value - value;  // not a number if the value is none, or infinite
+        }
+        const float top = maximum(largest), inverse = top > 1e-30f ? LARGEST / top : 0.0f;
+        Ints sums = {};
+        for (int k = 0; k < size; k += LANES) {
+            const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+            Ints integer = (Ints)(load_floats(x + k) * inverse + round) - 0x4b400000;
+            Ints upper = (integer + DIGIT / 2) >> 7;
+            store_bytes(high + k, upper);
+            store_bytes(low + k, integer - upper * DIGIT);
+            sums += integer;
+        }
+        *scale = top / LARGEST + sum(spoiled);
+        *total = 0;
+        for (int i = 0; i < LANES; i++) *total += sums[i];
+    }
+
+    static void store_bytes(int8_t* to, Ints values) {
+        typedef int8_t Bytes __attribute__((vector_size(16)));
+        Bytes bytes = __builtin_convertvector(values, Bytes);
+        memcpy(to, &bytes, sizeof(bytes));
+    }
+
+    std::vector<int8_t> high, low;
+    std::vector<float> scales;
+    std::vector<int32_t> totals;
+};
+
+}  // namespace pie
