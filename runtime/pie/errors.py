@@ -7,7 +7,7 @@ PieError
  ├─ ContextError      a context or its pages cannot do what was asked
  ├─ AdapterError      an adapter cannot be found, made, loaded or applied
  ├─ GrammarError      a grammar cannot be parsed or is too large
- ├─ RequestError      a forward pass or generation is not well formed
+ ├─ RequestError      a forward pass or generation is not well formed, or the device failed in it
  └─ UsageError        the command line or the input is wrong
 
 `str(error)` is `code: cause. remedy`, one line, the form in which a guest sees it.
@@ -18,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "AdapterError",
     "ContextError",
+    "DeviceOutOfMemory",
     "GrammarError",
     "ModelError",
     "PieError",
@@ -72,6 +73,18 @@ class GrammarError(PieError):
 
 class RequestError(PieError):
     """A forward pass or a generation is not well formed."""
+
+
+class DeviceOutOfMemory(RequestError):
+    """A step needs more memory than there is: nothing of it counts, and a smaller one may fit."""
+
+    def __init__(self, cause: str) -> None:
+        """Make the error of a step that does not fit."""
+        super().__init__(
+            "device-out-of-memory",
+            cause,
+            remedy="Try again when less is running, use shorter prompts, or give the server more memory.",
+        )
 
 
 class UsageError(PieError):

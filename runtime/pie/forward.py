@@ -506,7 +506,7 @@ class Device(Protocol):
         ...
 
     async def step(self, batch: Batch) -> StepResult:
-        """Run one batch."""
+        """Run one batch; raises DeviceOutOfMemory if its rows do not fit, but then its page copies are done."""
         ...
 
     async def move_pages(

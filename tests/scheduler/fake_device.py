@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pie.adjustment import Adjustment
-from pie.errors import ContextError
+from pie.errors import ContextError, DeviceOutOfMemory
 from pie.forward import (
     AdapterNumber,
     Batch,
@@ -74,6 +74,7 @@ class FakeDevice:
         self.yields = 1
         self.fail_next: Exception | None = None
         self.fail_samplers: dict[int, str] = {}
+        self.room: int | None = None  # tokens of a step that fit into memory
         self.fail_save: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.host: npt.NDArray[np.uint64] = np.zeros((self._info.num_host_pages, self._info.page_size), np.uint64)
@@ -149,6 +150,8 @@ class FakeDevice:
     def _run(self, batch: Batch) -> StepResult:
         for source, target in batch.page_copies:
             self.slots[target] = self.slots[source]
+        if self.room is not None and batch.num_rows > self.room:
+            raise DeviceOutOfMemory(f"a step of {batch.num_rows} tokens where {self.room} fit")
         states = self._write(batch, batch.token_ids, batch.positions, batch.kv_index)
         count = len(batch.sampler_rows)
         tokens = np.full((count, batch.steps), -1, np.int32)

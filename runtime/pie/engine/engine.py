@@ -18,11 +18,11 @@ import torch
 
 from pie.engine.adapters.bank import AdapterBank
 from pie.engine.backend import Backend, Drawn, DrawStatus
-from pie.engine.batch_check import check_batch, check_host_pages, check_pages
+from pie.engine.batch_check import CheckedBatch, check_batch, check_host_pages, check_pages
 from pie.engine.host_pages import HostPages
 from pie.engine.kernel_build import default_cache_dir
 from pie.engine.kernels import Kernels, load_kernels
-from pie.engine.memory import available_bytes
+from pie.engine.memory import available_bytes, is_out_of_memory
 from pie.engine.models.config import ModelConfig
 from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
@@ -31,7 +31,7 @@ from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
 from pie.engine.torch_backend import TorchBackend
 from pie.engine.weights import LoadedModel, load_model
-from pie.errors import ModelError
+from pie.errors import DeviceOutOfMemory, ModelError
 from pie.forward import Batch, DeviceInfo, HostPageId, PageId, ProbeValue, StepResult
 
 __all__ = ["BackendName", "Engine"]
@@ -139,16 +139,17 @@ class Engine:
         Raises:
             RequestError: `bad-batch` if a number is out of range; nothing has run then.
             AdapterError: an adapter that rows use is not there; nothing has run then.
+            DeviceOutOfMemory: the rows need more memory beside the pages than there is; the page copies are done.
         """
         checked = check_batch(batch, self.info, self.adapters.resolve(batch.adapters))
         if len(checked.page_copies):
             self._backend.copy_pages(checked.page_copies)
-        if checked.run is not None:
-            return _result(self._backend.decode(checked.rows, checked.draws, checked.run), ())
-        outputs = self._backend.forward(checked.rows)
-        drawn = self._backend.sample(outputs, checked.draws)
-        result = _result(drawn, read_probes(outputs, batch.probes))
-        return result if batch.logprobs is None else replace(result, logprobs=read_logprobs(outputs, batch, drawn))
+        try:
+            return self._run(batch, checked)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceOutOfMemory(f"a step of {batch.num_rows} tokens does not fit into memory") from error
 
     def move_pages(
         self, outward: Sequence[tuple[PageId, HostPageId]], homeward: Sequence[tuple[PageId, HostPageId]]
@@ -166,6 +167,14 @@ class Engine:
             self._host_pages.put(kept, self._backend.read_pages(leaving))
         if homeward:
             self._backend.write_pages(coming, self._host_pages.get(wanted))
+
+    def _run(self, batch: Batch, checked: CheckedBatch) -> StepResult:
+        if checked.run is not None:
+            return _result(self._backend.decode(checked.rows, checked.draws, checked.run), ())
+        outputs = self._backend.forward(checked.rows)
+        drawn = self._backend.sample(outputs, checked.draws)
+        result = _result(drawn, read_probes(outputs, batch.probes))
+        return result if batch.logprobs is None else replace(result, logprobs=read_logprobs(outputs, batch, drawn))
 
     def read_pages(self, pages: Sequence[PageId]) -> torch.Tensor:
         """A copy of keys and values, [layers, 2, tokens, kv_heads, head_dim]; raises RequestError(`bad-batch`)."""

@@ -9,12 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["available_bytes", "lazy_zeros"]
+__all__ = ["available_bytes", "is_out_of_memory", "lazy_zeros"]
 
 
 def available_bytes() -> int:
     """Memory this process can still take without swapping: the machine's, or what its control group leaves."""
     return min(_machine_bytes(), _control_group_bytes())
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an array or a tensor could not be made for want of memory; torch on a CPU has no error for that alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

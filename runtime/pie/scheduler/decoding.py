@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pie.errors import PieError
 from pie.forward import FinishReason, Int32Array, LogitMask, OutputSlot, StepResult, TokenLogprobs
 from pie.scheduler import faults
+from pie.scheduler.batch import Chunk
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.passes import Decode, PausedRow
 from pie.scheduler.rows import DecodeRows
@@ -42,11 +43,20 @@ class Decoding:
             decode.over = True
             self.notes.append((decode, (), end))
 
-    def first_mask(self, decode: Decode) -> LogitMask | None:
-        """The mask of a decode's first draw; a constraint that raises ends the decode, see `Decode.over`."""
-        with self.foreign_code_of(decode):
-            return self.checked(decode.next_mask())
-        return None
+    def first_masks(self, planned: Sequence[Chunk]) -> tuple[list[Chunk], list[LogitMask | None]]:
+        """Ask for the masks of first draws; the chunk of a decode whose constraint raises is left out, and it ends."""
+        chunks: list[Chunk] = []
+        masks: list[LogitMask | None] = []
+        for chunk in planned:
+            mask, decode = None, chunk.item.decode
+            if decode is not None and not chunk.item.goes_on and chunk.num_tokens == chunk.item.remaining:
+                with self.foreign_code_of(decode):
+                    mask = self.checked(decode.next_mask())
+                if decode.over:
+                    continue
+            chunks.append(chunk)
+            masks.append(mask)
+        return chunks, masks
 
     @contextlib.contextmanager
     def foreign_code_of(self, decode: Decode) -> Iterator[None]:

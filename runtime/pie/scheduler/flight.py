@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pie.forward import Batch, StepResult
+from pie.forward import Batch, LogitMask, StepResult
 from pie.scheduler.batch import Chunk, Reading, pages_walked
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import PageCopy
@@ -25,6 +25,7 @@ class Flight:
         batch: what the device was given.
         decodes: the decodes whose rows take part, in the order of the batch.
         chunks: what is computed of passes.
+        masks: per chunk, the mask of the first draw of a decode whose first pass the chunk ends.
         readings: where the answers to their readouts will stand.
         copies: the page copies that it begins with, whose sources are kept until it is over.
     """
@@ -33,6 +34,7 @@ class Flight:
     batch: Batch
     decodes: Sequence[Decode]
     chunks: Sequence[Chunk]
+    masks: Sequence[LogitMask | None]
     readings: Sequence[Reading]
     copies: Sequence[PageCopy]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pie.errors import PieError
-from pie.forward import Device, FinishReason, TokenSink
+from pie.errors import DeviceOutOfMemory, PieError
+from pie.forward import Device, FinishReason, StepResult, TokenSink
 from pie.scheduler import faults
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
@@ -30,7 +30,7 @@ __all__ = ["StepLoop"]
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# Somebody who was answered in the last step needs a moment before he gives pages back.
+# Somebody who was answered needs a moment before he gives pages or memory back.
 _GRACE_S = 0.05
 
 
@@ -231,23 +231,49 @@ class StepLoop:
                 deferred.act()
 
     async def _fly(self, flight: Flight) -> None:
-        begun = time.perf_counter()
-        try:
-            result = await self._device.step(flight.batch)
-        except Exception as error:  # noqa: BLE001 - what a device raises ends the requests of its step, not the loop
-            _log.warning("the device failed in a step of %d tokens", flight.batch.num_rows, exc_info=error)
-            self._stepper.fail(flight, error if isinstance(error, PieError) else faults.step_failed(error))
-        else:
-            if self._relief.is_crowded:
-                payers, price = self._relief.payers(flight), self._relief.price()
-                self._market.tick(payers, price=price, steps=flight.plan.steps)
+        """Let the device do a step; one that does not fit into its memory is halved until it does."""
+        while True:
+            begun = time.perf_counter()
+            try:
+                result = await self._device.step(flight.batch)
+            except DeviceOutOfMemory as error:
+                smaller = await self._make_fit(flight, error)
+                if smaller is None:
+                    break
+                flight = smaller
+            except Exception as error:  # noqa: BLE001 - what a device raises ends the requests of its step, not the loop
+                _log.warning("the device failed in a step of %d tokens", flight.batch.num_rows, exc_info=error)
+                self._stepper.fail(flight, error if isinstance(error, PieError) else faults.step_failed(error))
+                break
             else:
-                self._market.tick((), price=0.0)
-            self._stepper.deliver(flight, result, seconds=time.perf_counter() - begun)
+                self._deliver(flight, result, seconds=time.perf_counter() - begun)
+                break
         self._act_deferred()
         self._tell()
         # Whoever was answered runs now, so that its next pass is part of the next step.
         await asyncio.sleep(0)
+
+    async def _make_fit(self, flight: Flight, error: DeviceOutOfMemory) -> Flight | None:
+        """What to try in place of a step that does not fit: half of it, or the same when who asked last has failed."""
+        smaller = self._stepper.split(flight)
+        if smaller is not None:
+            _log.warning("a step does not fit into memory: %d tokens are tried", smaller.batch.num_rows)
+            return smaller
+        _log.warning("not even a single token fits into memory; whoever asked last fails")
+        if self._relief.fail_newer(flight, error):
+            self._tell()
+            await asyncio.sleep(_GRACE_S)  # its program may end, and give memory back
+            return flight
+        self._stepper.fail(flight, error)
+        return None
+
+    def _deliver(self, flight: Flight, result: StepResult, *, seconds: float) -> None:
+        if self._relief.is_crowded:
+            payers, price = self._relief.payers(flight), self._relief.price()
+            self._market.tick(payers, price=price, steps=flight.plan.steps)
+        else:
+            self._market.tick((), price=0.0)
+        self._stepper.deliver(flight, result, seconds=seconds)
 
     async def _rest(self) -> None:
         """Wait until something changes; if somebody waits for pages, contexts in which nothing is to be done leave."""

@@ -118,6 +118,17 @@ class Relief:
             stepper.abandon(items[newest], self._out_of_pages(items[newest], free=free))
         return True
 
+    def fail_newer(self, flight: Flight, error: PieError) -> bool:
+        """Fail whoever asked last, if that was after everybody in a step of one token; whether there was anybody."""
+        flying = max(
+            [*(decode.sequence for decode in flight.decodes), *(chunk.item.sequence for chunk in flight.chunks)]
+        )
+        newer = [item for item in self._stepper.waiting_items() if item.sequence > flying and not item.over]
+        if not newer:
+            return False
+        self._stepper.abandon(max(newer, key=lambda item: item.sequence), error)
+        return True
+
     def _out_of_pages(self, item: Pass, *, free: int) -> PieError:
         context, contexts = item.context, self._stepper.contexts
         self._stepper.working.settle(context)

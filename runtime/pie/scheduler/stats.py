@@ -41,6 +41,7 @@ class Stats:
         skipped_pages: pages that they did not look at, because every row was masked from them.
         batch_sizes: rows of the first step -> number of batches.
         step_s: seconds that a step of nothing but decode rows takes lately, None before the first.
+        splits: times that a step was halved because it did not fit into the device's memory.
         suspensions: contexts that left the device because pages were short or their program said so.
         timings: how long generations took.
     """
@@ -56,6 +57,7 @@ class Stats:
     skipped_pages: int = 0
     batch_sizes: Counter[int] = field(default_factory=Counter)
     step_s: float | None = None
+    splits: int = 0
     suspensions: int = 0
     timings: Timings = field(default_factory=Timings)
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from pie.errors import PieError
-from pie.forward import ContextId, DeviceInfo, ForwardResult, LogitMask, PageId, StepResult
+from pie.forward import ContextId, DeviceInfo, ForwardResult, PageId, StepResult
 from pie.scheduler import faults
-from pie.scheduler.batch import Chunk, assemble, read_slots
+from pie.scheduler.batch import assemble, read_slots
 from pie.scheduler.budgets import Budgets
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable, PageCopy
@@ -27,6 +27,7 @@ from pie.scheduler.reservations import Reservation, Reservations
 from pie.scheduler.residency import Residency
 from pie.scheduler.rows import DecodeRows
 from pie.scheduler.speculation import Speculation
+from pie.scheduler.splitting import StepRoom, half_of
 from pie.scheduler.stats import Stats
 from pie.scheduler.suspension import Suspension
 from pie.scheduler.working_pages import WorkingPages
@@ -45,7 +46,7 @@ class Stepper:
         self.stats = Stats()
         self.reservations = Reservations()
         self.budgets = budgets
-        self._limits = limits
+        self._room = StepRoom(limits)
         self._prefix_reuse = prefix_reuse
         self._rows = DecodeRows(
             vocab_size=info.vocab_size, page_size=info.page_size, max_run_steps=limits.max_run_steps
@@ -175,7 +176,7 @@ class Stepper:
             favoured=self._favoured,
             most_steps=self.budgets.most_steps(decode.context.owner or "" for decode in self._rows.decodes),
         )
-        return plan(state, self._limits)
+        return plan(state, self._room.limits)
 
     def apply(self, decided: Plan) -> Flight | None:
         """Do what was decided up to the hand-over; None if the device has nothing to do."""
@@ -195,18 +196,31 @@ class Stepper:
         for start in decided.starts:
             item = start.item
             copies += self.contexts.prepare_write(item.context, item.base + item.done, item.remaining)
-        chunks, masks = self._first_masks(decided.chunks)
+        chunks, masks = self._decoding.first_masks(decided.chunks)
+        for chunk in decided.chunks:
+            if chunk.item.decode is not None and chunk.item.decode.over:  # its constraint raised
+                self._end(chunk.item)
         if not decided.num_rows and not chunks:
             self._release(copies)
             return None
         batch, readings = assemble(self._rows, decided.rows, chunks, steps=decided.steps, copies=copies, masks=masks)
-        self._flight = Flight(decided, batch, self._rows.decodes_of(decided.rows), chunks, readings, copies)
+        self._flight = Flight(decided, batch, self._rows.decodes_of(decided.rows), chunks, masks, readings, copies)
         self._queue.rotate()
         return self._flight
+
+    def split(self, flight: Flight) -> Flight | None:
+        """Half of a step that does not fit into memory, to try in its place; None if it is a single token."""
+        smaller = half_of(flight, self._rows, first=self._room.turn())
+        if smaller is not None:
+            self._flight = smaller
+            self.stats.splits += 1
+            self._room.shrink(smaller.batch.num_rows)
+        return smaller
 
     def deliver(self, flight: Flight, result: StepResult, *, seconds: float) -> None:
         """Take the device's answer to the step in flight, which took so long."""
         self._flight = None
+        self._room.fits()
         flight.count(self.stats, result, seconds=seconds)
         self._first_row = (self._first_row + flight.plan.num_rows) % max(1, self._rows.count)
         if self.budgets:
@@ -289,21 +303,6 @@ class Stepper:
         item.begin(len(start.reused) * self.contexts.page_size)
         self.contexts.attach(item.context, start.reused)
         self.stats.reused_tokens += item.done
-
-    def _first_masks(self, planned: Sequence[Chunk]) -> tuple[list[Chunk], list[LogitMask | None]]:
-        """Ask for the masks of the first draws; a decode whose constraint raises is dropped from the step."""
-        chunks: list[Chunk] = []
-        masks: list[LogitMask | None] = []
-        for chunk in planned:
-            mask, decode = None, chunk.item.decode
-            if decode is not None and not chunk.item.goes_on and chunk.num_tokens == chunk.item.remaining:
-                mask = self._decoding.first_mask(decode)
-                if decode.over:
-                    self._end(chunk.item)
-                    continue
-            chunks.append(chunk)
-            masks.append(mask)
-        return chunks, masks
 
     def _charge_rows(self, flight: Flight, result: StepResult) -> None:
         """Charge the decodes of a step for the tokens that it put into their contexts, one for each it drew."""
