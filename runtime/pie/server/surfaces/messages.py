@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,27 +23,33 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was called: `arguments` is JSON."""
+    """What was called: `arguments` is JSON; what a client made of it is taken, and not used."""
 
     name: Word
     arguments: str
+    parsed_arguments: Any = None
 
 
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A call of a tool in an earlier turn."""
+    """A call of a tool in an earlier turn. `index` is taken, and not used."""
 
     id: Word
     function: CalledFunction
     type: Literal["function"] = "function"
+    index: int | None = None
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One message. `name` and `refusal` are taken and say nothing to the model."""
+    """One message. `name` and what clients keep in answers, from `refusal` to `parsed`, say nothing to the model."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
     name: str | None = None
     refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+    parsed: Any = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
 
