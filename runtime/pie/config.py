@@ -90,6 +90,7 @@ class ModelSettings:
         kv_pages: number of KV pages; None sizes the cache from free memory.
         host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
         max_batch_tokens: tokens of one step at most.
+        prompt_step_ms: about how long a step with prompts may last while generations run.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class ModelSettings:
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
+    prompt_step_ms: float = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Settings:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
         model: the Hugging Face directory of the model that programs get unless they ask for another.
-        weights, kv_pages, host_pages, max_batch_tokens: of that model; see `ModelSettings`.
+        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms: of that model; see `ModelSettings`.
         more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.
@@ -123,6 +125,7 @@ class Settings:
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
+    prompt_step_ms: float = 200.0
     more_models: tuple[ModelSettings, ...] = ()
     limits: ProcessLimits = ProcessLimits()
     programs: Path | None = None
@@ -138,6 +141,7 @@ class Settings:
             kv_pages=self.kv_pages,
             host_pages=self.host_pages,
             max_batch_tokens=self.max_batch_tokens,
+            prompt_step_ms=self.prompt_step_ms,
         )
         return (first, *self.more_models)
 

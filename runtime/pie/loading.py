@@ -202,7 +202,12 @@ def _serve(name: str, device: DeviceThread, chosen: ModelSettings, settings: Set
     for note in template.notes:
         log.warning("%s: %s", info.model, note)
     log.info("model loaded", extra={"facts": _room(info, is_chosen=chosen.kv_pages is not None)})
-    scheduler = Scheduler(device, snapshot_dir=settings.home / "snapshots", max_batch_tokens=chosen.max_batch_tokens)
+    scheduler = Scheduler(
+        device,
+        snapshot_dir=settings.home / "snapshots",
+        max_batch_tokens=chosen.max_batch_tokens,
+        prompt_step_s=chosen.prompt_step_ms / 1000,
+    )
     store = AdapterStore(settings.home / "named-adapters" / info.checkpoint[:32], model=info.model)
     return ServedModel(
         name=name,

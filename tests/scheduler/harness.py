@@ -86,6 +86,7 @@ async def running(
     max_batch_rows: int = 256,
     prefix_reuse: bool = True,
     page_timeout_s: float = 30.0,
+    prompt_step_s: float | None = None,
 ) -> AsyncIterator[Scheduler]:
     """A scheduler whose loop runs; its books are checked at the end."""
     scheduler = Scheduler(
@@ -95,6 +96,7 @@ async def running(
         max_batch_rows=max_batch_rows,
         prefix_reuse=prefix_reuse,
         page_timeout_s=page_timeout_s,
+        prompt_step_s=prompt_step_s,
     )
     async with asyncio.TaskGroup() as tasks:
         loop = tasks.create_task(scheduler.run())

@@ -286,6 +286,7 @@ async def run_guests(seed: int, folder: Path, *, sizes: Sequence[int], num_guest
         max_batch_rows=rng.choice([2, 256]),
         prefix_reuse=bool(seed % 2),
         page_timeout_s=2.0,
+        prompt_step_s=[None, 1e-4][seed // 8 % 2],
     ) as scheduler:
         guests = [Guest(scheduler, f"guest{number}", random.Random(rng.random())) for number in range(num_guests)]
         async with asyncio.TaskGroup() as tasks:

@@ -76,6 +76,7 @@ class Configuration:
             kv_pages=self["model.kv_pages"],
             host_pages=self["model.host_pages"],
             max_batch_tokens=self["model.max_batch_tokens"],
+            prompt_step_ms=self["model.prompt_step_ms"],
             more_models=tuple(replace(model, path=find_model(str(model.path), hub)) for model in self.models),
             limits=self.limits(),
             programs=_path(self["programs.folder"]),

@@ -44,6 +44,7 @@ class Limits:
         max_run_steps: steps of one decode run.
         run_s: about how long a run may last; new arrivals wait no longer.
         max_positions: context length of the model.
+        prompt_step_s: about how long a step with prompts may last while decodes run; None is as long as it takes.
     """
 
     max_batch_tokens: int
@@ -51,6 +52,7 @@ class Limits:
     max_run_steps: int
     run_s: float
     max_positions: int
+    prompt_step_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +71,7 @@ class State:
         prefix_reuse: whether known prefixes are attached instead of computed.
         gate: the suspended context of highest standing that is waited for, if there are too few pages for it.
         favoured: who may go on out of turn, because nobody else could.
+        most_prompt_tokens: tokens of prompts in a step beside running decodes; None is as many as fit.
         most_steps: steps that the rows may run until their token budgets are looked at; None without a limit.
     """
 
@@ -82,6 +85,7 @@ class State:
     prefix_reuse: bool
     gate: Context | None = None
     favoured: Context | None = None
+    most_prompt_tokens: int | None = None
     most_steps: int | None = None
 
 
@@ -162,7 +166,7 @@ class _Draft:
             rows = taking_part[~np.isin(taking_part, stalled)]
             num_rows -= len(stalled)
         grants = self._grant()
-        chunks = self._deal(self._limits.max_batch_tokens - num_rows, num_rows)
+        chunks = self._deal(self._prompt_tokens(num_rows), num_rows)
         return Plan(
             rows=rows,
             num_rows=num_rows,
@@ -250,6 +254,10 @@ class _Draft:
             self._pages -= num_pages
             granted += 1
         return granted
+
+    def _prompt_tokens(self, num_rows: int) -> int:
+        left, most = self._limits.max_batch_tokens - num_rows, self._state.most_prompt_tokens
+        return left if most is None or not num_rows else min(left, most)
 
     def _deal(self, budget: int, num_rows: int) -> list[Chunk]:
         """Split the tokens left: first short passes, half at most if long ones wait, then long ones, then the rest."""

@@ -44,7 +44,7 @@ class Scheduler:
         owners: who is let in, with which credits and token budgets.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one by keyword, each with a default
         self,
         device: Device,
         *,
@@ -53,6 +53,7 @@ class Scheduler:
         max_batch_rows: int = 256,
         prefix_reuse: bool = True,
         page_timeout_s: float = 30.0,
+        prompt_step_s: float | None = None,
     ) -> None:
         """Start with every page free; nothing runs before `run`.
 
@@ -63,6 +64,7 @@ class Scheduler:
             max_batch_rows: decodes that one step extends; if there are more, they take turns.
             prefix_reuse: whether prefixes that are in KV already are attached instead of computed.
             page_timeout_s: how long somebody waits for pages while nothing runs and others hold them idly.
+            prompt_step_s: about how long a step with prompts may last while decodes run; None is as long as it takes.
         """
         if max_batch_tokens < 4 or max_batch_rows < 1:
             raise faults.bad_request(
@@ -76,6 +78,7 @@ class Scheduler:
             max_run_steps=_MAX_RUN_STEPS,
             run_s=_RUN_S,
             max_positions=info.max_positions,
+            prompt_step_s=prompt_step_s,
         )
         self._device = device
         self._info = info

@@ -20,6 +20,7 @@ from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.decoding import Decoding, Note
 from pie.scheduler.flight import Flight
+from pie.scheduler.pace import Pace
 from pie.scheduler.passes import Decode, Pass, PassQueue
 from pie.scheduler.plan import Limits, Plan, Start, State, plan
 from pie.scheduler.pressure import standing
@@ -47,6 +48,7 @@ class Stepper:
         self.reservations = Reservations()
         self.budgets = budgets
         self._room = StepRoom(limits)
+        self._pace = Pace(most_tokens=limits.max_batch_tokens, step_s=limits.prompt_step_s)
         self._prefix_reuse = prefix_reuse
         self._rows = DecodeRows(
             vocab_size=info.vocab_size, page_size=info.page_size, max_run_steps=limits.max_run_steps
@@ -174,6 +176,7 @@ class Stepper:
             prefix_reuse=self._prefix_reuse,
             gate=self._gate() if self.residency.is_waited_for else None,
             favoured=self._favoured,
+            most_prompt_tokens=self._pace.num_tokens,
             most_steps=self.budgets.most_steps(decode.context.owner or "" for decode in self._rows.decodes),
         )
         return plan(state, self._room.limits)
@@ -222,6 +225,7 @@ class Stepper:
         self._flight = None
         self._room.fits()
         flight.count(self.stats, result, seconds=seconds)
+        self._pace.timed(flight.batch.num_rows - flight.plan.num_rows, seconds)
         self._first_row = (self._first_row + flight.plan.num_rows) % max(1, self._rows.count)
         if self.budgets:
             self._charge_rows(flight, result)
