@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Hub", "McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
+__all__ = ["BatchPolicy", "Hub", "McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
 
+BatchPolicy = Literal["greedy", "adaptive", "eager"]
+"""Whether a step waits for more requests, see `pie.scheduler.gathering`."""
 MIB = 1 << 20
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -91,6 +93,7 @@ class ModelSettings:
         host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
         max_batch_tokens: tokens of one step at most.
         prompt_step_ms: about how long a step with prompts may last while generations run.
+        batch_policy: whether a step waits for more requests.
     """
 
     path: Path
@@ -100,6 +103,7 @@ class ModelSettings:
     host_pages: int | None = None
     max_batch_tokens: int = 512
     prompt_step_ms: float = 200.0
+    batch_policy: BatchPolicy = "greedy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Settings:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
         model: the Hugging Face directory of the model that programs get unless they ask for another.
-        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms: of that model; see `ModelSettings`.
+        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms, batch_policy: of that model; see `ModelSettings`.
         more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.
@@ -126,6 +130,7 @@ class Settings:
     host_pages: int | None = None
     max_batch_tokens: int = 512
     prompt_step_ms: float = 200.0
+    batch_policy: BatchPolicy = "greedy"
     more_models: tuple[ModelSettings, ...] = ()
     limits: ProcessLimits = ProcessLimits()
     programs: Path | None = None
@@ -142,6 +147,7 @@ class Settings:
             host_pages=self.host_pages,
             max_batch_tokens=self.max_batch_tokens,
             prompt_step_ms=self.prompt_step_ms,
+            batch_policy=self.batch_policy,
         )
         return (first, *self.more_models)
 

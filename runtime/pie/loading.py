@@ -207,6 +207,7 @@ def _serve(name: str, device: DeviceThread, chosen: ModelSettings, settings: Set
         snapshot_dir=settings.home / "snapshots",
         max_batch_tokens=chosen.max_batch_tokens,
         prompt_step_s=chosen.prompt_step_ms / 1000,
+        batch_policy=chosen.batch_policy,
     )
     store = AdapterStore(settings.home / "named-adapters" / info.checkpoint[:32], model=info.model)
     return ServedModel(

@@ -14,6 +14,7 @@ from tests.scheduler.fake_device import FakeDevice
 from tests.scheduler.oracle import History
 
 from pie.adjustment import Adjustment
+from pie.config import BatchPolicy
 from pie.forward import (
     AdapterUse,
     Constraint,
@@ -87,6 +88,7 @@ async def running(
     prefix_reuse: bool = True,
     page_timeout_s: float = 30.0,
     prompt_step_s: float | None = None,
+    batch_policy: BatchPolicy = "greedy",
 ) -> AsyncIterator[Scheduler]:
     """A scheduler whose loop runs; its books are checked at the end."""
     scheduler = Scheduler(
@@ -97,6 +99,7 @@ async def running(
         prefix_reuse=prefix_reuse,
         page_timeout_s=page_timeout_s,
         prompt_step_s=prompt_step_s,
+        batch_policy=batch_policy,
     )
     async with asyncio.TaskGroup() as tasks:
         loop = tasks.create_task(scheduler.run())

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.scheduler.fake_device import FakeDevice, make_info
@@ -13,11 +14,13 @@ from tests.scheduler.harness import GREEDY, Collector, feed, masked_pass, runnin
 from tests.scheduler.oracle import History
 from tests.scheduler.virtual_time import run_in_virtual_time
 
+from pie.config import BatchPolicy
 from pie.errors import PieError
 from pie.forward import AdapterUse, ContextId, DecodeRequest, ForwardRequest, Readout
 from pie.scheduler.residency import ContextState
 from pie.scheduler.scheduler import Scheduler
 
+POLICIES: tuple[BatchPolicy, ...] = get_args(BatchPolicy)
 ADAPTERS = [None, None, AdapterUse(1, "one"), AdapterUse(2, "two", seed=5)]
 
 
@@ -287,6 +290,7 @@ async def run_guests(seed: int, folder: Path, *, sizes: Sequence[int], num_guest
         prefix_reuse=bool(seed % 2),
         page_timeout_s=2.0,
         prompt_step_s=[None, 1e-4][seed // 8 % 2],
+        batch_policy=POLICIES[seed // 16 % 3],
     ) as scheduler:
         guests = [Guest(scheduler, f"guest{number}", random.Random(rng.random())) for number in range(num_guests)]
         async with asyncio.TaskGroup() as tasks:

@@ -77,6 +77,7 @@ class Configuration:
             host_pages=self["model.host_pages"],
             max_batch_tokens=self["model.max_batch_tokens"],
             prompt_step_ms=self["model.prompt_step_ms"],
+            batch_policy=self["model.batch_policy"],
             more_models=tuple(replace(model, path=find_model(str(model.path), hub)) for model in self.models),
             limits=self.limits(),
             programs=_path(self["programs.folder"]),

@@ -184,6 +184,13 @@ KEYS: tuple[Key, ...] = (
         "How long a step with prompts may last while generations run, about, in milliseconds.",
         minimum=1,
     ),
+    Key(
+        "model.batch_policy",
+        "text",
+        "greedy",
+        "Whether a step waits for more requests: never, for as many as lately, or for as many as in the last step.",
+        choices=("greedy", "adaptive", "eager"),
+    ),
     Key("limits.memory_mb", "integer", 512, "Memory of one program, in MiB.", minimum=16, maximum=4096),
     Key("limits.spin_s", "number", 10, "CPU of one program without a host call, in seconds.", minimum=0.1),
     Key("limits.cpu_s", "number", None, "CPU of one program in all, in seconds; unlimited unless given.", minimum=0.1),

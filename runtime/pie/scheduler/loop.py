@@ -19,8 +19,10 @@ from pie.scheduler import faults
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.flight import Flight
+from pie.scheduler.gathering import Gathering
 from pie.scheduler.heartbeat import Heartbeat
 from pie.scheduler.market import Market
+from pie.scheduler.plan import Plan
 from pie.scheduler.relief import Relief
 from pie.scheduler.reservations import Reservation
 from pie.scheduler.stepper import Stepper
@@ -50,7 +52,7 @@ class StepLoop:
         heartbeat: beats with each turn.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it drives, most by keyword
         self,
         device: Device,
         contexts: ContextTable,
@@ -58,6 +60,7 @@ class StepLoop:
         market: Market,
         *,
         page_timeout_s: float,
+        gathering: Gathering,
         shed: Callable[[], bool],
     ) -> None:
         """Prepare; nothing runs before `run`.
@@ -68,6 +71,7 @@ class StepLoop:
             stepper: decides and does the steps.
             market: settles the rent of each step.
             page_timeout_s: how long somebody waits for pages while nothing runs and others hold them idly.
+            gathering: how long a step waits for more requests.
             shed: gives back pages that are held for convenience only; whether there were any.
         """
         self.heartbeat = Heartbeat()
@@ -76,6 +80,8 @@ class StepLoop:
         self._stepper = stepper
         self._page_timeout_s = page_timeout_s
         self._shed = shed
+        self._gathering = gathering
+        self._landed_s = 0.0
         self._market = market
         self._relief = Relief(stepper)
         self._residency = stepper.residency
@@ -96,6 +102,8 @@ class StepLoop:
                     self.heartbeat.turn()
                     await self._move()
                     decided = self._stepper.plan()
+                if await self._waits_for_more(decided):
+                    continue
                 flight = self._stepper.apply(decided)
                 self._tell()
                 if flight is not None:
@@ -230,8 +238,18 @@ class StepLoop:
             else:
                 deferred.act()
 
+    async def _waits_for_more(self, decided: Plan) -> bool:
+        """Whether the step that was decided is put off, and something new has come or the wait is over."""
+        num_requests = decided.num_rows + len(decided.chunks)
+        wait_s = self._gathering.wait_s(num_requests, time.monotonic() - self._landed_s)
+        if num_requests and wait_s > 0:
+            self._wake.clear()
+            await self._is_woken(wait_s)
+        return bool(num_requests) and wait_s > 0
+
     async def _fly(self, flight: Flight) -> None:
         """Let the device do a step; one that does not fit into its memory is halved until it does."""
+        self._gathering.began(flight.plan.num_rows + len(flight.chunks))
         while True:
             begun = time.perf_counter()
             try:
@@ -274,6 +292,8 @@ class StepLoop:
         else:
             self._market.tick((), price=0.0)
         self._stepper.deliver(flight, result, seconds=seconds)
+        self._gathering.ended(seconds)
+        self._landed_s = time.monotonic()
 
     async def _rest(self) -> None:
         """Wait until something changes; if somebody waits for pages, contexts in which nothing is to be done leave."""

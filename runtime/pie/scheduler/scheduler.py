@@ -12,11 +12,13 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+from pie.config import BatchPolicy
 from pie.forward import ContextId, DecodeRequest, Device, ForwardRequest, ForwardResult, TokenSink
 from pie.scheduler import faults
 from pie.scheduler.context import Context, ContextInfo
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.decode_handle import DecodeHandle
+from pie.scheduler.gathering import Gathering
 from pie.scheduler.loop import StepLoop
 from pie.scheduler.owners import Owners
 from pie.scheduler.pages import Ledger
@@ -54,6 +56,7 @@ class Scheduler:
         prefix_reuse: bool = True,
         page_timeout_s: float = 30.0,
         prompt_step_s: float | None = None,
+        batch_policy: BatchPolicy = "greedy",
     ) -> None:
         """Start with every page free; nothing runs before `run`.
 
@@ -65,6 +68,7 @@ class Scheduler:
             prefix_reuse: whether prefixes that are in KV already are attached instead of computed.
             page_timeout_s: how long somebody waits for pages while nothing runs and others hold them idly.
             prompt_step_s: about how long a step with prompts may last while decodes run; None is as long as it takes.
+            batch_policy: whether a step waits for more requests, see `pie.scheduler.gathering`.
         """
         if max_batch_tokens < 4 or max_batch_rows < 1:
             raise faults.bad_request(
@@ -93,6 +97,7 @@ class Scheduler:
             self._stepper,
             self.owners.market,
             page_timeout_s=page_timeout_s,
+            gathering=Gathering(batch_policy, most_requests=max_batch_rows),
             shed=self._snapshots.shed,
         )
 
