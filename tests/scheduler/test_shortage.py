@@ -205,6 +205,22 @@ async def test_running_decodes_do_not_hold_up_a_new_prompt() -> None:
             handle.cancel()
 
 
+async def test_more_generations_than_a_step_takes_get_on_alike() -> None:
+    async with running(max_batch_rows=3) as scheduler:
+        sinks = [Collector() for _ in range(8)]
+        handles = [
+            scheduler.decode(DecodeRequest(scheduler.create(f"o{n}"), (n,), GREEDY, None, frozenset(), 0), sink)
+            for n, sink in enumerate(sinks)
+        ]
+        while min(len(sink.token_ids) for sink in sinks) < 12:
+            await asyncio.sleep(0)
+        counts = sorted(len(sink.token_ids) for sink in sinks)
+        for handle in handles:
+            handle.cancel()
+        # Those that began first had their steps alone for a while, and a run may be 32 steps.
+        assert counts[-1] - counts[0] <= 2 * 32
+
+
 async def test_a_known_prefix_that_fits_only_without_the_rest_waits() -> None:
     async with running(FakeDevice(make_info(num_pages=10))) as scheduler:
         context = scheduler.create("a")
