@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pie.engine.kernel_build import _FLAGS, _SOURCES
+from pie.engine.memory import Arena
 from pie.engine.packing import pack
 from pie.engine.quantization import QuantizedMatrix, quantize
 from pie.engine.schemes import SCHEMES, Scheme
@@ -39,7 +40,7 @@ class Product:
 
     def add(self, x: Float32Array, matrix: QuantizedMatrix, y: Float32Array, *, tiles: bool, threads: int = 1) -> None:
         """y [rows, outputs] += x [rows, inputs] W^T; outputs are a multiple of 32."""
-        packed = pack(matrix)
+        packed = pack(matrix, Arena())
         sizes = _sizes(matrix, len(x), threads)
         self.library.add_product(_pointer(x), ctypes.c_void_p(packed.data_ptr()), sizes, int(tiles), _pointer(y))
 

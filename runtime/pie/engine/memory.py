@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
-__all__ = ["available_bytes", "is_out_of_memory", "lazy_zeros"]
+__all__ = ["Arena", "available_bytes", "is_out_of_memory", "lazy_zeros"]
+
+_CACHE_LINE = 64
+_HUGE_PAGE = 1 << 21
+_CHUNK = 1 << 26
 
 
 def available_bytes() -> int:
@@ -25,11 +31,40 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A zero tensor whose pages the system maps on first use (torch.zeros would touch them all)."""
+    """A zero tensor whose pages the system maps on first use (torch.zeros would touch them all).
+
+    It begins with a huge page and is made of such pages where the system has them, if it is large enough for one.
+    """
     num_bytes = math.prod(shape) * dtype.itemsize
     if not num_bytes:
         return torch.zeros(shape, dtype=dtype)
-    return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(dtype).view(shape)
+    spare = _HUGE_PAGE if num_bytes >= _HUGE_PAGE else 0
+    memory = mmap.mmap(-1, num_bytes + spare, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a system without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    content = torch.from_numpy(np.frombuffer(memory, np.uint8))
+    start = -content.data_ptr() % _HUGE_PAGE if spare else 0
+    return content[start : start + num_bytes].view(dtype).view(shape)
+
+
+class Arena:
+    """Makes zero tensors that lie one after another, so that huge pages hold the small ones too.
+
+    A core reads that much faster: what it fetches ahead by itself ends with each page.
+    """
+
+    def __init__(self) -> None:
+        """Begin without memory."""
+        self._rest = torch.zeros(0, dtype=torch.uint8)
+
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """The next one; it begins with a cache line."""
+        num_bytes = math.prod(shape) * dtype.itemsize
+        size = -(-num_bytes // _CACHE_LINE) * _CACHE_LINE
+        if size > len(self._rest):
+            self._rest = lazy_zeros((max(size, _CHUNK),), torch.uint8)
+        taken, self._rest = self._rest[:num_bytes], self._rest[size:]
+        return taken.view(dtype).view(shape)
 
 
 def _machine_bytes() -> int:

@@ -15,7 +15,7 @@ import torch
 
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
 from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, ModelArrays
-from pie.engine.memory import lazy_zeros
+from pie.engine.memory import Arena, lazy_zeros
 from pie.engine.models.config import ModelConfig
 from pie.engine.packing import BLOCK, group_of, pack
 from pie.engine.rope import rope_tables
@@ -141,13 +141,13 @@ def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch
 
 
 def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
-    weights = model.weights
-    embedding = pack(weights.embedding)
+    weights, arena = model.weights, Arena()
+    embedding = pack(weights.embedding, arena)
     cosines, sines = rope_tables(model.config.layers[0].rope, model.config.max_positions)
     return ModelArrays(
-        layers=tuple(_pack_layer(layer, cache, index) for index, layer in enumerate(weights.layers)),
+        layers=tuple(_pack_layer(layer, arena, cache, index) for index, layer in enumerate(weights.layers)),
         embedding=embedding,
-        head=embedding if weights.head is weights.embedding else pack(weights.head),
+        head=embedding if weights.head is weights.embedding else pack(weights.head, arena),
         final_norm=weights.final_norm.float(),
         cosines=cosines,
         sines=sines,
@@ -155,17 +155,17 @@ def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     )
 
 
-def _pack_layer(layer: LayerWeights, cache: _Cache, index: int) -> LayerArrays:
+def _pack_layer(layer: LayerWeights, arena: Arena, cache: _Cache, index: int) -> LayerArrays:
     return LayerArrays(
         input_norm=layer.input_norm.float(),
         mlp_norm=layer.mlp_norm.float(),
         q_norm=None if layer.q_norm is None else layer.q_norm.float(),
         k_norm=None if layer.k_norm is None else layer.k_norm.float(),
         qkv_bias=None if layer.qkv_bias is None else layer.qkv_bias.float(),
-        qkv=pack(layer.qkv),
-        output=pack(layer.output),
-        gate_up=pack(layer.gate_up),
-        down=pack(layer.down),
+        qkv=pack(layer.qkv, arena),
+        output=pack(layer.output, arena),
+        gate_up=pack(layer.gate_up, arena),
+        down=pack(layer.down, arena),
         keys=cache.keys[index],
         values=cache.values[index],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from pie.engine.memory import lazy_zeros
+from pie.engine.memory import Arena
 from pie.engine.quantization import Matrix, QuantizedMatrix
 
 __all__ = ["BLOCK", "group_of", "pack"]
@@ -14,18 +14,17 @@ BLOCK = 32
 """Outputs that lie together."""
 
 
-def pack(matrix: Matrix) -> torch.Tensor:
+def pack(matrix: Matrix, arena: Arena) -> torch.Tensor:
     """[outputs, inputs] to [outputs / 32, inputs / g, 32, g], or to bytes [outputs / 32, size of a block] if quantized.
 
     Rows of zeros fill the last block.
     """
     if isinstance(matrix, QuantizedMatrix):
-        return _pack_quantized(matrix)
+        return _pack_quantized(matrix, arena)
     group = group_of(matrix.dtype)
     matrix = functional.pad(matrix, (0, 0, 0, -len(matrix) % BLOCK))
     tiles = matrix.unflatten(0, (-1, BLOCK)).unflatten(2, (-1, group)).transpose(1, 2)
-    # numpy's memory comes in huge pages where the system has them, torch's does not: that is worth 15 % of a decode.
-    return lazy_zeros(tuple(tiles.shape), tiles.dtype).copy_(tiles)
+    return arena.zeros(tuple(tiles.shape), tiles.dtype).copy_(tiles)
 
 
 def group_of(dtype: torch.dtype) -> int:
@@ -33,12 +32,12 @@ def group_of(dtype: torch.dtype) -> int:
     return 2 if dtype == torch.bfloat16 else 1
 
 
-def _pack_quantized(matrix: QuantizedMatrix) -> torch.Tensor:
+def _pack_quantized(matrix: QuantizedMatrix, arena: Arena) -> torch.Tensor:
     """Each block holds for each group 32 scales, and then its integers."""
     scales = _blocks(matrix.scales)
     codes = _blocks(matrix.stored())
     scheme, blocks = matrix.scheme, len(codes)
-    packed = lazy_zeros((blocks, BLOCK * scheme.size_bytes(1, matrix.inputs)), torch.uint8)
+    packed = arena.zeros((blocks, BLOCK * scheme.size_bytes(1, matrix.inputs)), torch.uint8)
     at = 0
     for group, part in enumerate(codes.split(scheme.group, dim=2)):
         for content in (scales[:, :, group].contiguous().view(torch.uint8), _tiles(part, scheme.bits)):

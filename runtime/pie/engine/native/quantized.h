@@ -58,7 +58,7 @@ template <int BITS> inline void load_codes(const uint8_t*& from, Codes codes[2])
         codes[0] &= 0x0f0f0f0f;
     }
     // What a core fetches ahead by itself is not enough to keep memory busy.
-    constexpr int AHEAD = 4096;
+    constexpr int AHEAD = 2048;
     for (int i = 0; i < BITS / 4; i++) __builtin_prefetch(from + AHEAD + i * sizeof(Codes));
     from += sizeof(Codes) * BITS / 4;
 }
