@@ -54,6 +54,7 @@ __all__ = [
     "StepResult",
     "TokenLogprobs",
     "TokenSink",
+    "Watch",
 ]
 
 AdapterNumber = int
@@ -296,6 +297,17 @@ class Constraint(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """What looks at the tokens of a decode and may end it; called on the event loop only, between steps.
+
+    It restricts no token, so several may be drawn before it sees them; those after the end do not count.
+    """
+
+    def accept(self, token_id: int) -> bool:
+        """Take the next token; True if the decode ends with it."""
+        ...
+
+
 class Drafter(Protocol):
     """Guesses the tokens of a decode; called on the event loop only. Guesses change how fast tokens come, never which.
 
@@ -349,7 +361,9 @@ class DecodeRequest:
         seed, counter: as in `ForwardRequest`; the counter advances by one per drawn token.
         mask: tokens allowed in every step; None is no restriction.
         constraint: a further restriction that moves with the tokens; None is none.
-        drafter: guesses tokens, several of which are then checked in one step; None goes token by token.
+        watch: ends the decode after a token; None is nobody.
+        drafter: guesses tokens, several of which are then checked in one step; None goes token by token, and so does a
+            decode with a watch.
         adapter: applied to every token; None is the model as it is.
         window: what each token sees; None is all tokens before it.
         adjustment: changes the logits before each draw; prompt are the tokens of the context and `token_ids`, output
@@ -366,6 +380,7 @@ class DecodeRequest:
     counter: int = 0
     mask: LogitMask | None = None
     constraint: Constraint | None = None
+    watch: Watch | None = None
     drafter: Drafter | None = None
     adapter: AdapterUse | None = None
     window: Window | None = None

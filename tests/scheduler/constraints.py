@@ -1,4 +1,4 @@
-"""A constraint that the scheduler's tests share."""
+"""A constraint and a watch that the scheduler's tests share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pie.forward import LogitMask
 from pie.mask import bools_to_brle, brle_to_bitmask
 
-__all__ = ["Cycle"]
+__all__ = ["Cycle", "Until"]
 
 
 class Cycle:
@@ -40,3 +40,20 @@ class Cycle:
                 break
             masks.append(self.mask_at(step + 1))
         return masks
+
+
+class Until:
+    """A watch that ends a decode with so many tokens that a number divides."""
+
+    def __init__(self, divisor: int, count: int = 1, *, fails: bool = False) -> None:
+        self.seen: list[int] = []
+        self.divisor = divisor
+        self.count = count
+        self.fails = fails
+
+    def accept(self, token_id: int) -> bool:
+        self.seen.append(token_id)
+        self.count -= token_id % self.divisor == 0
+        if self.fails and self.count == 0:
+            raise ValueError("it cannot see")
+        return self.count == 0

@@ -28,6 +28,7 @@ from pie.forward import (
     Readout,
     Sampler,
     TokenLogprobs,
+    Watch,
 )
 from pie.mask import Window, bools_to_brle
 from pie.scheduler.scheduler import Scheduler
@@ -175,6 +176,7 @@ async def stepwise(
     seed: int = 0,
     mask: LogitMask | None = None,
     constraint: Constraint | None = None,
+    watch: Watch | None = None,
     adapter: AdapterUse | None = None,
     window: Window | None = None,
 ) -> list[int]:
@@ -191,7 +193,8 @@ async def stepwise(
         if token in stop_ids:
             break
         made.append(token)
-        if constraint is not None and constraint.accept(token):
+        ends = [one.accept(token) for one in (constraint, watch) if one is not None]
+        if any(ends):
             break
         pending = [token]
     return made
@@ -208,6 +211,7 @@ async def decode(
     seed: int = 0,
     mask: LogitMask | None = None,
     constraint: Constraint | None = None,
+    watch: Watch | None = None,
     drafter: Drafter | None = None,
     adapter: AdapterUse | None = None,
     window: Window | None = None,
@@ -225,6 +229,7 @@ async def decode(
         seed=seed,
         mask=mask,
         constraint=constraint,
+        watch=watch,
         drafter=drafter,
         adapter=adapter,
         window=window,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from tests.scheduler.constraints import Until
 from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, decode, feed, prompt, running
 
@@ -59,6 +60,15 @@ async def test_a_budget_that_suffices_to_the_last_token_is_no_error() -> None:
         sink = await decode(scheduler, context, prompt(1, 7), max_tokens=20)
         assert sink.reason == "length"
         assert budget.left == 0
+
+
+async def test_tokens_after_the_end_that_a_watch_sees_cost_nothing() -> None:
+    async with running() as scheduler:
+        budget = TokenBudget(1000)
+        context = await admitted(scheduler, "a", budget)
+        sink = await decode(scheduler, context, prompt(1, 7), max_tokens=200, watch=Until(2, count=11))
+        assert sink.reason == "complete"
+        assert 1000 - budget.left == len(scheduler.token_ids(context)) == 7 + len(sink.token_ids) - 1
 
 
 async def test_owners_that_share_a_budget_stop_together_and_others_go_on() -> None:

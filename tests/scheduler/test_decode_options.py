@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scheduler.constraints import Cycle
+from tests.scheduler.constraints import Cycle, Until
 from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, decode, discard_unseen, feed, prompt, running, stepwise
 
-from pie.errors import ContextError
+from pie.errors import ContextError, RequestError
 from pie.forward import AdapterUse, DecodeRequest, Sampler
 from pie.generation.drafter import NgramDrafter
 from pie.mask import Window, bools_to_brle, brle_to_bitmask
@@ -37,6 +37,7 @@ class Case:
         made: limit of tokens.
         sampler, seed, odd, stops, adapter, window: options of both loops.
         cycle: tokens after which a constraint is complete; None is no constraint.
+        until: divisor and count of a watch; None is no watch.
         guesses: whether the decode guesses.
         start: turns of the event loop before it begins.
     """
@@ -51,6 +52,7 @@ class Case:
     adapter: AdapterUse | None
     window: Window | None
     cycle: int | None
+    until: tuple[int, int] | None
     guesses: bool
     start: int
 
@@ -64,6 +66,7 @@ class Case:
             "adapter": self.adapter,
             "window": self.window,
             "constraint": None if self.cycle is None else Cycle(self.cycle),
+            "watch": None if self.until is None else Until(*self.until),
         }
 
 
@@ -120,6 +123,7 @@ CASES = st.builds(
     adapter=st.none() | st.sampled_from(ADAPTERS),
     window=st.none() | st.builds(Window, st.integers(1, 25), st.integers(0, 10)),
     cycle=st.none() | st.integers(1, 40),
+    until=st.none() | st.tuples(st.integers(2, 20), st.integers(1, 3)),
     guesses=st.booleans(),
     start=st.integers(0, 30),
 )
@@ -141,6 +145,43 @@ def test_a_decode_equals_its_step_by_step_loop_with_any_options_beside_any_other
 
     expected = [asyncio.run(step_by_step(case)) for case in cases]
     assert asyncio.run(together()) == expected
+
+
+async def test_rows_with_a_watch_run_several_steps_at_once_and_end_where_it_says() -> None:
+    device = FakeDevice()
+    async with running(device) as scheduler:
+        free = await decode(scheduler, scheduler.create("a"), prompt(1, 9), max_tokens=120)
+        for index in (0, 1, 30, 31, 32, 100):
+            count = sum(token % 3 == 0 for token in free.token_ids[: index + 1])
+            watch = Until(3, count + (free.token_ids[index] % 3 != 0))
+            device.batches.clear()
+            sink = await decode(scheduler, scheduler.create("b"), prompt(1, 9), max_tokens=120, watch=watch)
+            made = len(sink.token_ids)
+            assert sink.token_ids == free.token_ids[:made] == watch.seen
+            assert (sink.reason, watch.count) == ("complete", 0)
+            assert made < 5 or max(batch.steps for batch in device.batches) > 1
+
+
+async def test_a_watch_that_raises_ends_its_own_decode_alone() -> None:
+    async with running() as scheduler:
+        bad, good = await asyncio.gather(
+            decode(scheduler, scheduler.create("a"), prompt(1, 9), max_tokens=40, watch=Until(2, fails=True)),
+            decode(scheduler, scheduler.create("b"), prompt(2, 9), max_tokens=40),
+        )
+        assert isinstance(bad.error, RequestError)
+        assert bad.error.code == "constraint-failed"
+        assert len(good.token_ids) == 40
+
+
+async def test_a_stop_token_is_not_shown_to_a_watch() -> None:
+    async with running() as scheduler:
+        free = await decode(scheduler, scheduler.create("a"), prompt(1, 9), max_tokens=60)
+        for index in (0, 1, 17, 40):
+            watch, stop = Until(97), free.token_ids[index]
+            first = free.token_ids.index(stop)
+            options = {"max_tokens": 60, "stop_ids": frozenset([stop]), "watch": watch}
+            sink = await decode(scheduler, scheduler.create("b"), prompt(1, 9), **options)  # type: ignore[arg-type]
+            assert watch.seen == sink.token_ids == free.token_ids[:first]
 
 
 async def test_an_adapter_and_a_window_change_the_tokens() -> None:

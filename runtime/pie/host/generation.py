@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pie.errors import RequestError
-from pie.forward import Constraint, DecodeRequest, LogitMask, LogprobsWanted, Sampler
+from pie.forward import DecodeRequest, LogitMask, LogprobsWanted, Sampler
 from pie.generation.drafter import NgramDrafter
 from pie.generation.generation import Generation as OffloadedGeneration
 from pie.generation.generation import Progress
@@ -85,10 +85,7 @@ def start(
         pipe=pipe if options["pipe"] else None,
         stop_texts=stop_texts,
     )
-    constraint: Constraint | None = GrammarConstraint(matcher.text for matcher in matchers) if matchers else None
-    if stop_texts:
-        reader = served.chat_decoder(with_reasoning=not options["hide_reasoning"])
-        constraint = TextStop(reader, stop_texts, constraint)
+    reader = served.chat_decoder(with_reasoning=not options["hide_reasoning"])
     is_seeded = options["seed"] is not None
     seed, counter = (options["seed"], options["counter"]) if is_seeded else context.next_draws()
     request = DecodeRequest(
@@ -100,7 +97,8 @@ def start(
         seed=seed,
         counter=counter,
         mask=_mask(options["logit_mask"], served.vocab_size),
-        constraint=constraint,
+        constraint=GrammarConstraint(matcher.text for matcher in matchers) if matchers else None,
+        watch=TextStop(reader, stop_texts) if stop_texts else None,
         drafter=NgramDrafter() if options["speculate"] and not stop_texts else None,
         adapter=use,
         window=_window(options["window"]),

@@ -6,13 +6,14 @@ Edits the persistent rows and the pages of their contexts. Sinks are not called 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pie.errors import PieError
-from pie.forward import FinishReason, Int32Array, LogitMask, OutputSlot, StepResult, TokenLogprobs
+from pie.forward import FinishReason, Int32Array, LogitMask, OutputSlot, StepResult, TokenLogprobs, Watch
 from pie.scheduler import faults
 from pie.scheduler.batch import Chunk
 from pie.scheduler.contexts import ContextTable, PageCopy
@@ -24,6 +25,9 @@ __all__ = ["Decoding", "Note", "told"]
 
 Note = tuple[Decode, Sequence[int], FinishReason | PieError | None]
 """What a decode's sink must hear: tokens, then perhaps the end. A plain tuple, for there is one per token."""
+
+Ends = Mapping[int, FinishReason | PieError]
+"""How decodes end, by their place in a step."""
 
 
 class Decoding:
@@ -74,7 +78,9 @@ class Decoding:
         limit = self._max_positions - context.next_position
         if request.max_tokens is not None:
             limit = min(limit, request.max_tokens - 1)
-        mask = self.take(decode, slot.tokens, limit, told([slot]))
+        stopped = slot.tokens[-1] in request.stop_ids
+        end = None if request.watch is None or stopped else _seen(request.watch, slot.tokens)[1]
+        mask = self.take(decode, slot.tokens, limit, told([slot]), end=end)
         if not decode.over:
             row = self.rows.join(decode, token=slot.tokens[0], limit=limit, counter=request.counter + 1)
             self.rows.set_mask(row, mask)
@@ -117,8 +123,29 @@ class Decoding:
             self.rows.capacity[row] = -(-end // size) * size
         return copies
 
-    def deliver(self, selected: slice | Int32Array, result: StepResult) -> tuple[list[Decode], list[Decode]]:
-        """Take what the rows of a step drew; all stay in their rows.
+    def watched(self, selected: slice | Int32Array, result: StepResult) -> tuple[StepResult, Ends]:
+        """Show the tokens of a step to those who watch them.
+
+        Returns:
+            The result with only the tokens that count, and how decodes end with the last of them, by their place.
+        """
+        if not self.rows.num_watched:
+            return result, {}
+        num_tokens, ends = result.num_tokens.copy(), dict[int, FinishReason | PieError]()
+        for place, decode in enumerate(self.rows.decodes_of(selected)):
+            if decode.request.watch is None or decode.over or place in result.failures:
+                continue
+            drawn = result.tokens[place, : num_tokens[place]].tolist()
+            is_stopped = drawn[-1:] and drawn[-1] in decode.request.stop_ids
+            count, end = _seen(decode.request.watch, drawn[:-1] if is_stopped else drawn)
+            if end is not None:
+                num_tokens[place], ends[place] = count, end
+        return replace(result, num_tokens=num_tokens), ends
+
+    def deliver(
+        self, selected: slice | Int32Array, result: StepResult, ends: Ends
+    ) -> tuple[list[Decode], list[Decode]]:
+        """Take what the rows of a step drew, and how some end with it; all stay in their rows.
 
         Returns:
             The decodes that are over now, and those whose drafters have heard of new tokens.
@@ -138,7 +165,7 @@ class Decoding:
                 self.notes.append((decode, drawn, None))
                 continue
             if not decode.over:
-                mask = self.take(decode, drawn[:count], left, _of_step(result, place))
+                mask = self.take(decode, drawn[:count], left, _of_step(result, place), end=ends.get(place))
                 if decode.request.constraint is not None and not decode.over:
                     rows.set_mask(row, mask)
                 if decode.request.drafter is not None and not decode.over:
@@ -200,17 +227,30 @@ class Decoding:
             self._contexts.discard(context, first, end - first)
 
     def take(
-        self, decode: Decode, drawn: Sequence[int], left: int, logprobs: Sequence[TokenLogprobs] = ()
+        self,
+        decode: Decode,
+        drawn: Sequence[int],
+        left: int,
+        logprobs: Sequence[TokenLogprobs] = (),
+        *,
+        end: FinishReason | PieError | None = None,
     ) -> LogitMask | None:
-        """Note drawn tokens and perhaps the end, tell how likely they were; returns the mask of the next draw."""
+        """Note drawn tokens and the end, given or found, tell how likely they were; returns the mask of the next draw.
+
+        Args:
+            decode: whose tokens they are.
+            drawn: at least one.
+            left: how many more it may draw.
+            logprobs: of the tokens.
+            end: how its watch ends it with the last of them.
+        """
         decode.num_drawn += len(drawn)
         if decode.counts is not None:
             decode.counts.add(drawn)
-        end: FinishReason | PieError | None = None
         mask = None
         if drawn[-1] in decode.request.stop_ids:
             drawn, end = drawn[:-1], "stop"
-        elif left <= 0:
+        elif left <= 0 and end is None:
             end = "length"
         if decode.request.logprobs is not None:
             decode.request.logprobs.tell(logprobs[: len(drawn)])
@@ -243,6 +283,17 @@ class Decoding:
         if mask is not None and mask.shape != self._mask_shape:
             raise faults.bad_mask(f"a constraint made a mask of shape {mask.shape}, not {self._mask_shape}")
         return mask
+
+
+def _seen(watch: Watch, drawn: Sequence[int]) -> tuple[int, FinishReason | PieError | None]:
+    """How many tokens a watch has seen, and how it ends the decode with the last of them."""
+    for count, token in enumerate(drawn, 1):
+        try:
+            if watch.accept(token):
+                return count, "complete"
+        except Exception as error:  # noqa: BLE001 - as in `_steer`
+            return count, _as_fault(error)
+    return len(drawn), None
 
 
 def told(slots: Sequence[OutputSlot | None]) -> list[TokenLogprobs]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,7 +95,8 @@ class Decode:
     def __init__(self, context: Context, request: DecodeRequest, sink: TokenSink, *, sequence: int) -> None:
         """Note the request."""
         self.context = context
-        self.request = request
+        # A watch may end the decode before a guess that is right, so it goes without them.
+        self.request = request if request.watch is None else replace(request, drafter=None)
         self.sink = sink
         self.stop_ids: Int32Array = np.array(sorted(filter(_is_i32, request.stop_ids)), np.int32)
         self.floor_pages = 0
@@ -110,7 +111,7 @@ class Decode:
     def is_plain(self) -> bool:
         """Whether nothing but a stop token or the limit ends it, and nobody looks at its tokens before its sink."""
         request = self.request
-        helpers = (request.constraint, request.drafter, request.adjustment, request.logprobs)
+        helpers = (request.constraint, request.watch, request.drafter, request.adjustment, request.logprobs)
         return not self.over and all(helper is None for helper in helpers)
 
     def begin(self) -> None:

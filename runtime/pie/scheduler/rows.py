@@ -45,6 +45,7 @@ class DecodeRows:
         window, sink: [rows] i32, how many last and first tokens the row sees; a window of 0 sees all.
         narrow_from: [rows] i32, places before this one see all that is before them.
         num_stepwise: rows whose decode has a constraint or wants log-probabilities, and takes one step at a time.
+        num_watched: rows whose decode has a watch.
         num_windowed: rows whose decode has a window.
         num_adapted: rows whose decode has an adapter.
         num_adjusted: rows whose decode has an adjustment.
@@ -54,7 +55,7 @@ class DecodeRows:
         """Start without rows."""
         self.count = 0
         self.decodes: list[Decode] = []
-        self.num_stepwise = self.num_windowed = self.num_adapted = self.num_adjusted = 0
+        self.num_stepwise = self.num_watched = self.num_windowed = self.num_adapted = self.num_adjusted = 0
         self._row_of: dict[ContextId, int] = {}
         self.page_size = page_size
         self._free_masks: list[int] = []
@@ -236,6 +237,7 @@ class DecodeRows:
 
     def _count_kinds(self, request: DecodeRequest, change: int) -> None:
         self.num_stepwise += change * (request.constraint is not None or request.logprobs is not None)
+        self.num_watched += change * (request.watch is not None)
         self.num_windowed += change * (request.window is not None)
         self.num_adapted += change * (request.adapter is not None)
         self.num_adjusted += change * (request.adjustment is not None)

@@ -227,10 +227,11 @@ class Stepper:
         flight.count(self.stats, result, seconds=seconds)
         self._pace.timed(flight.batch.num_rows - flight.plan.num_rows, seconds)
         self._first_row = (self._first_row + flight.plan.num_rows) % max(1, self._rows.count)
+        result, ends = self._decoding.watched(flight.plan.rows, result)
         if self.budgets:
             self._charge_rows(flight, result)
         if flight.plan.num_rows:
-            ended, drafting = self._decoding.deliver(flight.plan.rows, result)
+            ended, drafting = self._decoding.deliver(flight.plan.rows, result, ends)
             for decode in ended:
                 self._end(self._lines[decode.context.id][0])
             for decode in drafting:
