@@ -350,7 +350,11 @@ async def test_a_reader_tells_text_and_calls_apart(run_javascript: RunProgram) -
         let count = 0;
         const generator = context.generate(Sampler.argmax(), { maxTokens: 5 });
         for await (const tokens of generator.tokens()) count += tokens.length;
-        return [said, count, code(() => new tools.Reader(model, { stopTexts: [''] }))];
+        using sum = new Context(model).user('What is 47 + 38?');
+        const thinking = sum.generate(Sampler.argmax(), { maxTokens: 80 });
+        await thinking.collectText();
+        const counts = [generator.reasoningTokens, thinking.reasoningTokens > 5];
+        return [said, count, counts, code(() => new tools.Reader(model, { stopTexts: [''] }))];
     """
     assert await value(run_javascript, body, names="Context, Model, Sampler, chat, tools") == [
         [
@@ -361,6 +365,7 @@ async def test_a_reader_tells_text_and_calls_apart(run_javascript: RunProgram) -
             {"type": "text", "text": "No."},
         ],
         5,
+        [0, True],
         "bad-request",
     ]
 

@@ -202,3 +202,23 @@ def test_the_detokenizer_reads_any_bytes_as_the_tokenizer_does(
     detokenizer = Detokenizer(tokenizer)
     text = "".join(map(detokenizer.feed, ids)) + detokenizer.finish()
     assert text == tokenizer.decode(ids) == raw.decode(errors="replace")
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [
+        ("<think>one two</think>three", "<think>one two</think>"),
+        ("zero<think>one</think>two<think>three</think>", "<think>one</think><think>three</think>"),
+        ("<think>cut", "<think>cut"),
+        ("plain", ""),
+    ],
+)
+def test_the_tokens_of_reasoning_are_counted(
+    decoders: dict[str, Callable[[], Any]], tokenizer: Tokenizer, size: int, text: str, thought: str
+) -> None:
+    decoder, ids = decoders["chat"](), tokenizer.encode(text)
+    for start in range(0, len(ids), size):
+        decoder.feed(ids[start : start + size])
+    decoder.finish()
+    assert decoder.num_reasoning == len(tokenizer.encode(thought))

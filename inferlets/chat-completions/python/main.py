@@ -42,6 +42,7 @@ async def main(input):
             "prompt_tokens": counts[0]["prompt"],
             "cached_tokens": max(context.reused_tokens, counts[0]["reused"]),
             "completion_tokens": sum(count["completion"] for count in counts),
+            "reasoning_tokens": sum(count["reasoning"] for count in counts),
         }
     return {"choices": list(choices), "usage": usage}
 
@@ -86,7 +87,12 @@ async def choose(context, input, index):
         choice = {"text": text, "finish_reason": reason, "tool_calls": calls}
         if "logprobs" in input:
             choice["logprobs"] = told(generator.logprobs)
-        counts = {"prompt": prompt_tokens, "completion": generator.tokens_generated, "reused": branch.reused_tokens}
+        counts = {
+            "prompt": prompt_tokens,
+            "reused": branch.reused_tokens,
+            "completion": generator.tokens_generated,
+            "reasoning": generator.reasoning_tokens,
+        }
         return choice, tokens, counts
 
 

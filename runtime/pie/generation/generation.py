@@ -142,6 +142,11 @@ class Generation:
         self._decode()
         return "".join(self._text)
 
+    def num_reasoning(self) -> int:
+        """How many of its tokens were reasoning, as a chat decoder sees it."""
+        self._decode()
+        return self._decoder.num_reasoning
+
     def cancel(self) -> None:
         """End the generation now; idempotent."""
         if self._running is not None:

@@ -52,6 +52,10 @@ class Generation:
         """The visible text so far."""
         return self.offloaded.text()
 
+    def reasoning_tokens(self) -> int:
+        """How many tokens so far were reasoning."""
+        return self.offloaded.num_reasoning()
+
     def cancel(self) -> None:
         """End it now."""
         self.offloaded.cancel()
@@ -59,7 +63,7 @@ class Generation:
     close = cancel
 
 
-INTERFACE.resource("generation", Generation, ["pollable", "get", "text", "cancel"])
+INTERFACE.resource("generation", Generation, ["pollable", "get", "text", "reasoning-tokens", "cancel"])
 
 
 @INTERFACE.function("[static]generation.start")

@@ -94,7 +94,11 @@ ToolEvent = ToolStart | ToolCall | MalformedCall
 
 
 class ChatDecoder:
-    """Reads visible text up to a stop token."""
+    """Reads visible text up to a stop token.
+
+    Attributes:
+        num_reasoning: how many tokens so far were reasoning, marks included.
+    """
 
     def __init__(
         self,
@@ -116,16 +120,24 @@ class ChatDecoder:
         """
         self._reader = TurnReader(tokenizer, markers, stop_ids=stop_ids, starts_inside=starts_inside)
         self._with_reasoning = with_reasoning
-        self._is_after_reasoning = False
+        self._is_after_reasoning = self._is_reasoning = False
         self._pieces: list[str] = []
+        self.num_reasoning = 0
 
     def feed(self, token_ids: Sequence[int]) -> list[ChatEvent]:
         """Events of the next tokens; neighbouring text is one delta. After `Done` a new turn begins."""
-        return self._events(self._reader.feed(token_ids))
+        pieces: list[Piece] = []
+        for token_id in token_ids:
+            made = self._reader.feed([token_id])
+            self.num_reasoning += self._follow_reasoning(made)
+            pieces += made
+        return self._events(pieces)
 
     def finish(self) -> list[ChatEvent]:
         """The turn ended without a stop token."""
-        return self._events([*self._reader.finish(), Ended()])
+        pieces = self._reader.finish()
+        self._follow_reasoning(pieces)
+        return self._events([*pieces, Ended()])
 
     def reset(self) -> None:
         """Forget the turn."""
@@ -147,6 +159,15 @@ class ChatDecoder:
                 case Closed(part=Part.REASONING):
                     self._is_after_reasoning = True
         return [*events, *_delta(text)]
+
+    def _follow_reasoning(self, pieces: Sequence[Piece]) -> bool:
+        """Whether the token that made these pieces is one of reasoning."""
+        is_one = self._is_reasoning
+        for piece in pieces:
+            if isinstance(piece, Opened | Closed) and piece.part is Part.REASONING:
+                self._is_reasoning = isinstance(piece, Opened)
+                is_one = True
+        return is_one
 
     def _visible(self, piece: Text) -> str:
         text = piece.text

@@ -137,6 +137,11 @@ export class Generator implements AsyncIterable<GenStep>, Disposable {
     return this.tally.numGenerated;
   }
 
+  /** How many of them were what the model thinks, once it has ended; only of what the server ran as a whole. */
+  get reasoningTokens(): number {
+    return this.tally.numReasoning;
+  }
+
   /** Whether the generation has ended. */
   get isDone(): boolean {
     return this.tally.isOver;

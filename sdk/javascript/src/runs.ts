@@ -141,6 +141,7 @@ export class HostRun implements Run {
 
   #handBack(generation: Generation): void {
     if (this.#wishes.text) this.#text = generation.text();
+    this.#generator.tally.numReasoning += generation.reasoningTokens();
     generation[Symbol.dispose]();
     this.#generation = undefined;
     // What the server has not written (the last token, unless a stop token followed it) is the next input.

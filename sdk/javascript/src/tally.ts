@@ -13,6 +13,8 @@ export interface Kept {
 /** How many tokens there are, how many there may be, and which end the generation. */
 export class Tally {
   numGenerated = 0;
+  /** How many of them were reasoning, of those that the server has made. */
+  numReasoning = 0;
   done = false;
   /** Says of each token that counts whether what is said with it ends the generation. */
   completes: ((token: number) => boolean) | undefined;

@@ -132,6 +132,11 @@ class Generator:
         return self.tally.num_generated
 
     @property
+    def reasoning_tokens(self) -> int:
+        """How many of them were what the model thinks, once it has ended; only of what the server ran as a whole."""
+        return self.tally.num_reasoning
+
+    @property
     def is_done(self) -> bool:
         """Whether the generation has ended."""
         return self.tally.is_over

@@ -166,6 +166,7 @@ class HostRun:
             return
         if self._wishes.text:
             self._text = self._handle.text()
+        self._generator.tally.num_reasoning += self._handle.reasoning_tokens()
         self._handle.__exit__(None, None, None)
         self._handle = None
         # What the server has not written (the last token, unless a stop token followed it) is the next input.

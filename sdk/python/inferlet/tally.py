@@ -31,12 +31,14 @@ class Tally:
     """How many tokens there are, how many there may be, and which end the generation.
 
     Attributes:
+        num_reasoning: how many of them were reasoning, of those that the server has made.
         completes: says of each token that counts whether what is said with it ends the generation.
     """
 
     max_tokens: int | None = None
     stop: set[int] = field(default_factory=set)
     num_generated: int = 0
+    num_reasoning: int = 0
     done: bool = False
     completes: Callable[[int], bool] | None = None
 

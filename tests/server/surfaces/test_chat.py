@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.adapters.folders import write_peft
 from tests.running import RunProgram
-from tests.server.surfaces.client import CHAT, chat_body, events, joined, post
+from tests.server.surfaces.client import CHAT, RESPONSES, chat_body, events, joined, post
 
 from pie.server.server import Server
 
@@ -151,6 +151,12 @@ async def test_a_stop_text_is_looked_for_in_the_answer_alone(server: Server, mod
     body = chat_body(model, "What is 47 + 38?", temperature=0, max_tokens=80, stop=["carry"])
     (choice,) = (await post(server, CHAT, body)).body["choices"]
     assert choice["message"]["content"].strip() == "47 + 38 = 85"
+    usage = (await post(server, CHAT, {**body, "stop": [], "logprobs": True})).body
+    tokens = usage["choices"][0]["logprobs"]["content"]
+    thought = usage["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    assert 5 < thought <= usage["usage"]["completion_tokens"] - len(tokens)
+    response = (await post(server, RESPONSES, {"model": model, "input": "What is 47 + 38?", "temperature": 0})).body
+    assert response["usage"]["output_tokens_details"]["reasoning_tokens"] == thought
     assert joined(await events(server, CHAT, body)) == choice["message"]["content"]
 
 

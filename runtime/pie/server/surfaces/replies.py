@@ -27,6 +27,12 @@ class CachedTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cached_tokens: int
 
 
+class ReasoningTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens with which the model thought."""
+
+    reasoning_tokens: int
+
+
 class TokenUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tokens that went in and came out, over all choices."""
 
@@ -34,6 +40,7 @@ class TokenUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
 
 
 class FunctionCalled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -57,9 +57,9 @@ class InputTokensDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class OutputTokensDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Always 0: what was thought is not counted by itself."""
+    """Tokens of the output with which the model thought."""
 
-    reasoning_tokens: Literal[0]
+    reasoning_tokens: int
 
 
 class ResponseUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -111,11 +111,13 @@ class Usage(msgspec.Struct, frozen=True):
         prompt_tokens: of all prompts.
         completion_tokens: of all that was generated.
         cached_tokens: of the prompts, which were known already and not computed.
+        reasoning_tokens: of what was generated, with which the model thought.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def told(self) -> dict[str, Any]:
         """As OpenAI's form has it."""
@@ -124,6 +126,7 @@ class Usage(msgspec.Struct, frozen=True):
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
         }
 
 

@@ -181,6 +181,10 @@ declare module 'pie:ext/generation' {
     */
     text(): string;
     /**
+    * How many of the tokens so far were reasoning, their marks included, as far as they are tokens by themselves.
+    */
+    reasoningTokens(): number;
+    /**
     * End it after the running step. The context keeps the tokens that were fed; it is usable when this returns.
     */
     cancel(): void;

@@ -71,6 +71,9 @@ class Generation:
     def text(self) -> str:
         ...
 
+    def reasoning_tokens(self) -> int:
+        ...
+
     def cancel(self) -> None:
         ...
 
