@@ -114,7 +114,8 @@ class Settings:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
         model: the Hugging Face directory of the model that programs get unless they ask for another.
-        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms, batch_policy: of that model; see `ModelSettings`.
+        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms, batch_policy: of that model, see
+            `ModelSettings`.
         more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.

@@ -21,6 +21,8 @@ from pie.server.cluster.replies import ClusterStatus, HealthReply
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 def states(message: ClusterStatus) -> dict[str, str]:
     return {model.name: model.state for model in message.models}
@@ -59,7 +61,6 @@ async def everybody_has_left(server: Server) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.mark.asyncio(loop_scope="session")
 async def test_a_reader_is_told_again_and_again_until_it_or_the_server_leaves(
     shared_runtime: Runtime, tmp_path: Path
 ) -> None:
@@ -80,7 +81,6 @@ async def test_a_reader_is_told_again_and_again_until_it_or_the_server_leaves(
     assert server.service.num_sessions == 0
 
 
-@pytest.mark.asyncio(loop_scope="session")
 async def test_health_tells_what_is_there(server: Server, runtime: Runtime) -> None:
     reply = await post(server, "/health", b"", method="GET")
     health = msgspec.json.decode(reply.content, type=HealthReply)
@@ -90,7 +90,6 @@ async def test_health_tells_what_is_there(server: Server, runtime: Runtime) -> N
     assert reply.headers["x-sie-worker"] == health.workers[0].name
 
 
-@pytest.mark.asyncio(loop_scope="session")
 async def test_launches_are_counted_over_a_second(server: Server, runtime: Runtime, tmp_path: Path) -> None:
     now_s = 100.0
     cluster = Cluster(server.service, clock=lambda: now_s)
@@ -104,7 +103,6 @@ async def test_launches_are_counted_over_a_second(server: Server, runtime: Runti
     assert cluster.status().cluster.total_qps == 2
 
 
-@pytest.mark.asyncio(loop_scope="session")
 async def test_a_reader_shows_a_token_and_counts_as_a_session(runtime: Runtime, tmp_path: Path) -> None:
     settings = ServerSettings(port=0, max_connections=1, grace_s=0)
     with listen(settings) as listening:

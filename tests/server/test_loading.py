@@ -27,6 +27,8 @@ from pie.server.settings import ServerSettings
 from pie.testing import write_random_model
 from pie_client import Client, Event
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 SDK = {"x-sie-sdk-version": "0.4.1"}
 MANIFEST = '[package]\nname = "namer"\nversion = "0.1.0"\n'
 NAMER = """
@@ -76,7 +78,7 @@ def settings(home: Path, cache: Path, *more: ModelSettings) -> Settings:
     return Settings(home, cache, embedded_model(), kv_pages=64, more_models=more)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def loading(tmp_path: Path, cache_dir: Path) -> AsyncIterator[Loading]:
     small = HeldModel(write_random_model(tmp_path / "small", seed=3))
     chosen = settings(tmp_path / "home", cache_dir, ModelSettings(small.folder, kv_pages=128))

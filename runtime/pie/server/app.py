@@ -14,6 +14,7 @@ from pie.server.cluster.routes import CLUSTER_OPERATIONS, cluster_routes
 from pie.server.connection import Connection, close_reason
 from pie.server.guard import Guard
 from pie.server.metrics import CONTENT_TYPE, Metrics
+from pie.server.pools.routes import POOL_OPERATIONS, pool_routes
 from pie.server.routing import program_routes
 from pie.server.service import Service
 from pie.server.surfaces.describing import description_routes
@@ -57,7 +58,7 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
     async def metrics(_request: Request) -> Response:
         return Response(shown.page(), media_type=CONTENT_TYPE)
 
-    operations = [*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS]
+    operations = [*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS, *POOL_OPERATIONS]
     document = described(operations, route_operations(service.settings.routes))
     routes = [
         WebSocketRoute("/", serve_client),
@@ -68,6 +69,7 @@ def make_app(service: Service, tasks: Tasks) -> ASGIApp:
         *surface_routes(service),
         *task_routes(tasks),
         *cluster_routes(service),
+        *pool_routes(service),
         *description_routes(document),
     ]
     return Guard(Starlette(routes=routes), service.settings)

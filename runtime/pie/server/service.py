@@ -13,6 +13,7 @@ from pie.server.answering import Answering
 from pie.server.auth import Doorkeeper
 from pie.server.daemons import Daemons
 from pie.server.limits import Accounts, Limiter
+from pie.server.pools.pools import Pools
 from pie.server.processes import ProcessTable
 from pie.server.programs import InstalledPrograms
 from pie.server.session import Session
@@ -44,6 +45,7 @@ class Service:
         answerings: what answers at paths of the server's own port.
         limiter: what users have used of their limits.
         server_id: tells this server from others, and from itself when it is started again.
+        pools: parts of the machine by names.
         upload_room: memory for unfinished uploads.
     """
 
@@ -60,6 +62,7 @@ class Service:
     answerings: list[Answering] = field(default_factory=list)
     limiter: Limiter = field(default_factory=Limiter)
     server_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    pools: Pools = field(default_factory=Pools)
     upload_room: UploadRoom = field(init=False)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,8 @@ from pie.config import Route
 from pie.runtime import Runtime
 from pie.server.cluster import replies as cluster_replies
 from pie.server.cluster.routes import CLUSTER_OPERATIONS
+from pie.server.pools import replies as pool_replies
+from pie.server.pools.routes import POOL_OPERATIONS
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.surfaces import generate_replies, replies, response_replies
@@ -34,7 +36,7 @@ JSON = "application/json"
 INFERENCE = "/v1/inference/chat"
 SHOWN = "/inference/{task_id}"
 TASKS = "/inference/chat"
-DOCUMENT = described([*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS], {})
+DOCUMENT = described([*surface_operations(PATHS), *TASK_OPERATIONS, *CLUSTER_OPERATIONS, *POOL_OPERATIONS], {})
 COMPONENTS = DOCUMENT["components"]["schemas"]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}
@@ -47,7 +49,7 @@ LIMITS = {
     GENERATE: "max_new_tokens",
     RESPONSES: "max_output_tokens",
 }
-MODULES = (replies, response_replies, generate_replies, task_replies, cluster_replies)
+MODULES = (replies, response_replies, generate_replies, task_replies, cluster_replies, pool_replies)
 """Where the types are whose schemas the document has."""
 EXAMPLES = settings(
     max_examples=30,

@@ -13,6 +13,7 @@ from pie.server.surfaces.generate import GenerateRequest
 from pie.server.surfaces.generate_replies import Generation, GenerationChunk
 from pie.server.surfaces.infer_request import InferRequest
 from pie.server.surfaces.openapi import Operation
+from pie.server.surfaces.refusal import OF_POOLS
 from pie.server.surfaces.replies import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -86,5 +87,6 @@ def _operation(surface: str, path: str, whose: str = "") -> Operation:
         request=form.request,
         event=form.event,
         note=form.note,
+        codes=OF_POOLS - {"default-pool", "too-many-pools"},
         later=True,
     )

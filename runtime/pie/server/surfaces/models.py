@@ -16,7 +16,7 @@ from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.reading_only import ReadOnly
 from pie.server.surfaces.refusal import Refusal
 
-__all__ = ["check_served", "model_routes"]
+__all__ = ["check_configured", "check_served", "model_routes"]
 
 
 def model_routes(service: Service) -> list[Route]:
@@ -48,10 +48,19 @@ def check_served(name: str, models: ServedModels) -> None:
         Refusal: `model-not-served`.
         ModelError: `model-loading`, `model-load-failed`.
     """
+    check_configured(name, models)
+    models.find(name)
+
+
+def check_configured(name: str, models: ServedModels, *, param: str = "model") -> None:
+    """Raise unless there is a model of that name, whatever became of it; `param` is the field that names it.
+
+    Raises:
+        Refusal: `model-not-served`.
+    """
     if name not in models.names:
         raise Refusal(
             "model-not-served",
             f"no model is called {name!r} here",
             remedy="Take a name that GET /v1/models lists.",
-        ).at("model")
-    models.find(name)
+        ).at(param)

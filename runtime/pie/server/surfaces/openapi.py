@@ -24,6 +24,15 @@ FOREIGN = {
     "description": "A page of another site asks, or the server is not known by this name.",
     "content": {"text/plain": {"schema": {"type": "string"}}},
 }
+TEXT = {"type": "string"}
+IN_HEADERS = [
+    {"name": name, "in": "header", "required": False, "description": about, "schema": TEXT}
+    for name, about in {
+        "X-SIE-SDK-Version": "Of a client of SIE, which is told 202 where others are told 503.",
+        "X-SIE-POOL": "A pool of the user.",
+        "X-SIE-MACHINE-PROFILE": "What kind of machine must answer, or pool/profile.",
+    }.items()
+]
 OWN_HEADERS = {
     "X-SIE-Version": "The version of Pie.",
     "X-SIE-Server-Version": "The same.",
@@ -104,9 +113,8 @@ class _Schemas:
 
     def told(self, operation: Operation) -> dict[str, Any]:
         told: dict[str, Any] = {"summary": operation.summary}
-        if names := PLACE.findall(operation.path):
-            text = {"type": "string"}
-            told["parameters"] = [{"name": name, "in": "path", "required": True, "schema": text} for name in names]
+        if parameters := [*_in_path(operation.path), *(IN_HEADERS if operation.later else ())]:
+            told["parameters"] = parameters
         if operation.request is not None:
             content = {"application/json": {"schema": self._told[operation.request]}}
             told["requestBody"] = {"required": True, "content": content}
@@ -141,6 +149,10 @@ class _Schemas:
             "headers": headers,
             "content": {"application/json": {"schema": self._told[ErrorReply]}},
         }
+
+
+def _in_path(path: str) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in PLACE.findall(path)]
 
 
 def _own_headers() -> dict[str, Any]:

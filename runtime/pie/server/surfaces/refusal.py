@@ -9,7 +9,17 @@ from pie.errors import PieError, RequestError
 from pie.host.served_models import ModelLoadFailed
 from pie.server.limits import RateLimited
 
-__all__ = ["OF_TASKS", "RETRY_AFTER_S", "Refusal", "check_method", "codes_of", "headers_of", "status_of", "told"]
+__all__ = [
+    "OF_POOLS",
+    "OF_TASKS",
+    "RETRY_AFTER_S",
+    "Refusal",
+    "check_method",
+    "codes_of",
+    "headers_of",
+    "status_of",
+    "told",
+]
 
 BAD_REQUEST = frozenset(
     {
@@ -38,12 +48,22 @@ OF_BODIES = frozenset({"bad-json", "bad-value", "invalid-schema", "unsupported-f
 OF_TASKS = frozenset({"task-not-found", "tasks-in-use", "tasks-not-stored", "too-many-tasks"})
 """Codes of tasks alone."""
 
+OF_POOLS = frozenset(
+    {"default-pool", "model-not-in-pool", "pool-not-found", "too-many-pools", "unknown-machine-profile"}
+)
+"""Codes of pools, and of requests that may name one."""
+
 STATUS = {
+    "model-not-in-pool": 400,
+    "unknown-machine-profile": 400,
     "token-needed": 401,
     "model-not-served": 404,
+    "pool-not-found": 404,
     "task-not-found": 404,
     "method-not-allowed": 405,
     "body-too-slow": 408,
+    "default-pool": 409,
+    "too-many-pools": 409,
     "body-too-large": 413,
     "rate-limit-exceeded": 429,
     "model-load-failed": 502,
@@ -154,9 +174,9 @@ def codes_of(status: int, own_codes: Collection[str] = ()) -> list[str]:
         own_codes: those that the surface tells of what only some surfaces do.
     """
     of_status = [code for code, told in STATUS.items() if told == status]
-    codes = (
-        [*BAD_REQUEST, *OF_BODIES] if status == 400 else [c for c in of_status if c not in OF_TASKS or c in own_codes]
-    )
+    codes = [code for code in of_status if code not in OF_TASKS | OF_POOLS or code in own_codes]
+    if status == 400:
+        codes += [*BAD_REQUEST, *OF_BODIES]
     return sorted({_known_as(code) for code in codes})
 
 

@@ -112,7 +112,9 @@ class Surface:
         self._service.check_open()
         with ExitStack() as place:
             place.enter_context(self._service.limiter.admitted(self._service.accounts_of(holder)))
+            pool = self._service.pools.of_request(scope, owner=holder.user)
             exchange = await self._exchange(scope, receive, request_id)
+            pool.check_model(exchange.given["model"])
             if exchange.words is not None:
                 sender.failing = exchange.words.failed
             await self._while_there(receive, sender, self._answer(exchange, holder, sender, place))
