@@ -13,7 +13,7 @@ from pathlib import Path
 import openai
 import pytest
 from tests.cli.shell import LONG_S, Pie, Shell, read_until, wait_for
-from tests.server.held_model import HeldModel
+from tests.server.held_file import HeldModel
 
 from pie.testing import write_random_model
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore2
 import pytest
 import pytest_asyncio
-from tests.server.held_model import HeldModel
+from tests.server.held_file import HeldModel
 from tests.server.running import pack
 from tests.server.surfaces.client import CHAT, Reply, address, chat_body, post
 from tests.server.surfaces.test_openapi import check_reply

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pie.errors import ProcessError
 from pie.runtime import Runtime
+from pie.server.adapter_loads import AdapterLoads
 from pie.server.answering import Answering
 from pie.server.auth import Doorkeeper
 from pie.server.daemons import Daemons
@@ -46,6 +47,7 @@ class Service:
         limiter: what users have used of their limits.
         server_id: tells this server from others, and from itself when it is started again.
         pools: parts of the machine by names.
+        adapter_loads: adapters that clients wait for.
         upload_room: memory for unfinished uploads.
     """
 
@@ -63,6 +65,7 @@ class Service:
     limiter: Limiter = field(default_factory=Limiter)
     server_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     pools: Pools = field(default_factory=Pools)
+    adapter_loads: AdapterLoads = field(default_factory=AdapterLoads)
     upload_room: UploadRoom = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +104,8 @@ class Service:
         await asyncio.gather(*(answering.retire() for answering in self.answerings))
 
     async def close(self) -> None:
-        """End the programs that stay up at paths of the server's port."""
+        """End the programs that stay up at paths of the server's port, and let adapters go."""
+        self.adapter_loads.close()
         for answering in self.answerings:
             await answering.close()
 

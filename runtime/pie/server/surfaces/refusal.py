@@ -67,6 +67,7 @@ STATUS = {
     "body-too-large": 413,
     "rate-limit-exceeded": 429,
     "model-load-failed": 502,
+    "adapter-loading": 503,
     "busy": 503,
     "model-loading": 503,
     "no-room": 503,
@@ -83,6 +84,7 @@ STATUS = {
 
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 503: "service_unavailable"}
 WORDS = {
+    "adapter-loading": "LORA_LOADING",
     "model-load-failed": "MODEL_LOAD_FAILED",
     "model-loading": "MODEL_LOADING",
     "model-not-served": "model_not_found",
@@ -99,6 +101,8 @@ WORDS = {
 """What clients of this form know a code as, where that is another word."""
 
 RETRY_AFTER_S = 5
+SOONER_S = {"adapter-loading": 1}
+"""After how many seconds it is worth while to ask again, and where that is otherwise."""
 
 LOAD_FAILURES = {
     "model-incomplete": "NOT_FOUND",
@@ -187,7 +191,7 @@ def headers_of(error: PieError) -> dict[str, str]:
         case 429 if isinstance(error, RateLimited):
             return {"retry-after": str(error.retry_after_s), **code}
         case 503:
-            return {"retry-after": str(RETRY_AFTER_S), **code}
+            return {"retry-after": str(SOONER_S.get(error.code, RETRY_AFTER_S)), **code}
         case 401:
             return {"www-authenticate": "Bearer", **code}
         case 405 if isinstance(error, Refusal):

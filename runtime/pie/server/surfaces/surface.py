@@ -115,6 +115,8 @@ class Surface:
             pool = self._service.pools.of_request(scope, owner=holder.user)
             exchange = await self._exchange(scope, receive, request_id)
             pool.check_model(exchange.given["model"])
+            if "adapter" in exchange.given and is_sie_client(scope):
+                await self._adapter(exchange.given, holder.user)
             if exchange.words is not None:
                 sender.failing = exchange.words.failed
             await self._while_there(receive, sender, self._answer(exchange, holder, sender, place))
@@ -139,6 +141,10 @@ class Surface:
             await asyncio.wait([leaving, answering])
         if is_answered:
             answering.result()
+
+    async def _adapter(self, given: Given, owner: str) -> None:
+        model = self._service.runtime.models.find(given["model"])
+        await self._service.adapter_loads.wait(model, owner, given["adapter"])
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         if self._num_reading >= MAX_READING:
