@@ -68,7 +68,7 @@ async def test_tokens_after_the_end_that_a_watch_sees_cost_nothing() -> None:
         context = await admitted(scheduler, "a", budget)
         sink = await decode(scheduler, context, prompt(1, 7), max_tokens=200, watch=Until(2, count=11))
         assert sink.reason == "complete"
-        assert 1000 - budget.left == len(scheduler.token_ids(context)) == 7 + len(sink.token_ids) - 1
+        assert budget.spent == len(scheduler.token_ids(context)) == 7 + len(sink.token_ids) - 1
 
 
 async def test_owners_that_share_a_budget_stop_together_and_others_go_on() -> None:

@@ -18,12 +18,16 @@ from tests.server.held_file import HeldModel
 from tests.server.running import pack
 from tests.server.surfaces.client import CHAT, Reply, address, chat_body, post
 from tests.server.surfaces.test_openapi import check_reply
+from tests.server.tasks.client import body_of, cancel, ended, show
 
-from pie.config import ModelSettings, Settings, embedded_model
+from pie.config import ModelSettings, Route, Settings, embedded_model
 from pie.errors import ModelError, PieError
+from pie.host.served_models import ServedModels
+from pie.process.store import ProgramStore
 from pie.runtime import Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
+from pie.server.tasks.request import read_task
 from pie.testing import write_random_model
 from pie_client import Client, Event
 
@@ -65,7 +69,7 @@ def our_threads() -> set[threading.Thread]:
 
 @asynccontextmanager
 async def serving(settings: Settings, home: Path) -> AsyncIterator[tuple[Server, Runtime]]:
-    options = ServerSettings(port=0, authentication=False, grace_s=0)
+    options = ServerSettings(port=0, authentication=False, routes=(Route("/answers", "answering"),), grace_s=0)
     before = our_threads()
     async with Runtime(settings, in_background=True) as runtime:
         with listen(options) as listening:
@@ -171,6 +175,42 @@ async def test_a_program_of_a_session_begins_when_all_models_are_loaded(loading:
         await loading.release()
         assert await names.recv() == Event("return", '["embedded_model", "small"]')
         assert await tokens.recv() == Event("return", "2")
+
+
+async def test_a_program_at_a_route_answers_when_all_models_are_loaded(
+    loading: Loading, tmp_path: Path, answering_wasm: Path
+) -> None:
+    manifest = '[package]\nname = "answering"\nversion = "0.1.0"\n'
+    ProgramStore(tmp_path / "home" / "programs").install(answering_wasm.read_bytes(), manifest, replace=True)
+    asking = asyncio.create_task(get(loading.server, "/answers"))
+    async with asyncio.timeout(100):
+        while not loading.server.service.processes.num_answering:
+            await asyncio.sleep(0.001)
+    assert not asking.done()
+    await loading.release()
+    assert (await asking)[0] == 200
+
+
+async def left_behind(loading: Loading, model: str) -> str:
+    """The id of a task for a model that is not ready, as an earlier server has taken it."""
+    ready = ServedModels.ready({model: loading.runtime.models["embedded_model"]})
+    record = read_task(json.dumps(body_of(model, max_tokens=3)).encode(), ready, owner="local")
+    await loading.server.tasks.submit(record)
+    return record.task_id
+
+
+async def test_a_task_of_an_earlier_server_waits_for_its_model(loading: Loading) -> None:
+    task_id, canceled = await left_behind(loading, "small"), await left_behind(loading, "small")
+    await cancel(loading.server, canceled)
+    assert (await ended(loading.server, canceled))["status"] == "CANCELED"
+    assert (await show(loading.server, task_id)).body["status"] in ("QUEUED", "RUNNING")
+    await loading.release()
+    assert (await ended(loading.server, task_id))["status"] == "COMPLETED"
+
+
+async def test_a_task_of_an_earlier_server_whose_model_is_not_served_any_more_fails(loading: Loading) -> None:
+    task_id = await left_behind(loading, "other")
+    assert (await ended(loading.server, task_id))["error"]["code"] == "model_not_served"
 
 
 async def test_leaving_a_runtime_gives_up_what_is_being_loaded(tmp_path: Path, cache_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+
+log = logging.getLogger(__name__)
 
 FLAGS = {
     "server.host": "host",
@@ -136,6 +139,8 @@ async def _ready(settings: Settings, chosen: ServerSettings, progress: Progress)
         server = await stack.enter_async_context(
             serve(runtime, chosen, listening, home=settings.home, tasks_listening=second)
         )
+        facts = {"url": server.url, "models": ",".join(runtime.models.names)}
+        log.info("listening, and loading models", extra={"facts": facts})
         await _prepare(server, progress)
         token = f" (token in {server.token_file})" if server.token_file is not None else ""
         print(f"Serving {', '.join(runtime.models)} at {server.url}{token}", flush=True)

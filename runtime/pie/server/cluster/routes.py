@@ -16,6 +16,7 @@ from pie.server.cluster.replies import ClusterStatus, HealthReply
 from pie.server.service import Service
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.openapi import Operation
+from pie.server.surfaces.reading_only import ReadOnly
 from pie.server.watching import serve_reader
 
 __all__ = ["CLUSTER_OPERATIONS", "cluster_routes"]
@@ -24,7 +25,7 @@ EVERY_S = 1.0
 """How often the status is told while no model changes its state."""
 
 CLUSTER_OPERATIONS = (
-    Operation("get", "/health", "What the machine is doing; open without a token", HealthReply, ()),
+    Operation("get", "/health", "What the machine is doing; open without a token", HealthReply, (405,)),
     Operation(
         "get",
         "/ws/cluster-status",
@@ -42,13 +43,13 @@ def cluster_routes(service: Service) -> list[BaseRoute]:
     cluster = Cluster(service)
 
     async def health(_request: Request) -> Response:
-        reply = msgspec.to_builtins(cluster.health())
-        return JSONResponse(reply, headers=own_headers(service, new_request_id()))
+        return JSONResponse(msgspec.to_builtins(cluster.health()))
 
     async def watch(websocket: WebSocket) -> None:
         await serve_reader(websocket, service, lambda _owner: _tell(websocket, cluster))
 
-    return [Route("/health", health), WebSocketRoute("/ws/cluster-status", watch)]
+    app = ReadOnly(health, own_headers=lambda: own_headers(service, new_request_id()))
+    return [Route("/health", app), WebSocketRoute("/ws/cluster-status", watch)]
 
 
 async def _tell(websocket: WebSocket, cluster: Cluster) -> None:

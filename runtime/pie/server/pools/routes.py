@@ -30,15 +30,15 @@ from pie.server.users import Holder
 __all__ = ["POOL_OPERATIONS", "pool_routes"]
 
 ONE = "/v1/pools/{name}"
-OF_ONE = (401, 404, 500)
+OF_ONE = (401, 404, 405, 500)
 POOL_OPERATIONS = (
-    Operation("get", "/v1/pools", "The pools that a user can name", PoolList, (401, 500)),
+    Operation("get", "/v1/pools", "The pools that a user can name", PoolList, (401, 405, 500)),
     Operation(
         "post",
         "/v1/pools",
         "Make a pool, or change it",
         PoolReply,
-        (400, 401, 404, 408, 409, 413, 500, 503),
+        (400, 401, 404, 405, 408, 409, 413, 500, 503),
         request=PoolRequest,
         status=201,
         note="The pool.",

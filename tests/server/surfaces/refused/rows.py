@@ -242,7 +242,7 @@ ROWS: dict[str, list[Row]] = {
         outputs({"regex": ""}, ".regex"),
         outputs({"json": {"type": 3}}, ".json", "invalid_schema"),
         outputs({"structural_tag": {}}, ".structural_tag", "unsupported_field"),
-        outputs({"json": {}, "whitespace_pattern": " "}, ".whitespace_pattern", "unsupported_field"),
+        outputs({"json": {}, "whitespace_pattern": "x"}, ".whitespace_pattern", "bad_value"),
         outputs({"regex": "a", "disable_any_whitespace": True}, ".disable_any_whitespace"),
         outputs({"json_object": True, "disable_additional_properties": True}, ".disable_additional_properties"),
         bad(INFER, "structuredOutputs", {"regex": "a"}, responseFormat={"type": "json_object"}),
