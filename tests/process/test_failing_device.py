@@ -59,7 +59,7 @@ class FailingEngine(Engine):
 async def runtime(
     tmp_path: Path, cache_dir: Path, runner_wasm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Runtime]:
-    monkeypatch.setattr("pie.runtime.Engine", FailingEngine)
+    monkeypatch.setattr("pie.loading.Engine", FailingEngine)
     monkeypatch.setattr(FailingEngine, "fault", None)
     async with Runtime(Settings(tmp_path / "home", cache_dir, embedded_model(), kv_pages=256)) as runtime:
         (tmp_path / "main.py").write_text(PROGRAM)
