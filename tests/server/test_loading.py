@@ -28,6 +28,7 @@ from pie.runtime import Runtime
 from pie.server.server import Server, listen, serve
 from pie.server.settings import ServerSettings
 from pie.server.tasks.request import read_task
+from pie.server.users import Holder
 from pie.testing import write_random_model
 from pie_client import Client, Event
 
@@ -195,7 +196,7 @@ async def left_behind(loading: Loading, model: str) -> str:
     """The id of a task for a model that is not ready, as an earlier server has taken it."""
     ready = ServedModels.ready({model: loading.runtime.models["embedded_model"]})
     record = read_task(json.dumps(body_of(model, max_tokens=3)).encode(), ready, owner="local")
-    await loading.server.tasks.submit(record)
+    await loading.server.tasks.submit(record, Holder("local"))
     return record.task_id
 
 
