@@ -94,20 +94,26 @@ def of_grammars(_model: str, random: Random) -> Case:
 
 
 def of_tools(model: str, random: Random) -> Case:
-    """A call, of any tool or of one that is named."""
+    """Calls: one or several of any tools, or one of a tool that is named."""
     names = random.sample(["get_weather", "get_time", "a-b", "x_1", "F"], random.randint(1, 3))
     schemas = {name: object_schema(random) for name in names}
     tools = [{"type": "function", "function": {"name": name, "parameters": schemas[name]}} for name in names]
     wanted = random.choice(names)
     named = {"type": "function", "function": {"name": wanted}}
     choice, allowed = random.choice([("required", names), (named, [wanted])])
+    is_chat, is_parallel = random.random() < 0.5, random.random() < 0.5
+    is_one = choice == named or (is_chat and not is_parallel)
 
     def is_valid(text: str) -> bool:
-        call = json.loads(text)
-        return call["name"] in allowed and _satisfies(json.loads(call["arguments"]), schemas[call["name"]])
+        calls = json.loads(text)
+        return (len(calls) == 1 if is_one else len(calls) >= 1) and all(
+            call["name"] in allowed and _satisfies(json.loads(call["arguments"]), schemas[call["name"]])
+            for call in calls
+        )
 
-    if random.random() < 0.5:
-        return Case(CHAT, _chat(model, random, tools=tools, tool_choice=choice), is_valid)
+    if is_chat:
+        fields = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": is_parallel}
+        return Case(CHAT, _chat(model, random, **fields), is_valid)
     return Case(INFER, _infer(random, tools=tools, toolChoice=choice), is_valid)
 
 

@@ -47,7 +47,7 @@ async def test_each_answer_is_what_it_is_held_to(server: Server, kind: str, num_
 
 
 async def answer(server: Server, case: Case, *, stream: bool) -> str | None:
-    """The text of an answer, or its call as JSON; None if it was cut by the limit."""
+    """The text of an answer, or its calls as JSON; None if it was cut by the limit."""
     reply = await post(server, case.path, {**case.body, "stream": stream})
     assert reply.status == 200, (case.body, reply.content)
     if case.path == RESPONSES:
@@ -67,8 +67,7 @@ async def answer(server: Server, case: Case, *, stream: bool) -> str | None:
         assert (reason, calls) == ("stop", [])
         return str(text)
     assert reason == "tool_calls", (case.body, text)
-    (call,) = calls
-    return json.dumps(call["function"])
+    return json.dumps([call["function"] for call in calls])
 
 
 def of_response(response: Any) -> str | None:

@@ -231,8 +231,12 @@ def _response_whole(body: Any) -> Told:
 def _response_joined(events: list[Any]) -> Told:
     text = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
     last = _response_whole(events[-1]["response"])
-    arguments = [e["delta"] for e in events if e["type"] == "response.function_call_arguments.delta"]
-    if text != last.text or arguments != [each for _, each in last.calls]:
+    arguments: dict[int, str] = {}
+    for event in events:
+        if event["type"] == "response.function_call_arguments.delta":
+            place = event["output_index"]
+            arguments[place] = arguments.get(place, "") + event["delta"]
+    if text != last.text or [*arguments.values()] != [each for _, each in last.calls]:
         raise AssertionError(f"the last event does not tell what came before it: {last}")
     return last
 
