@@ -14,7 +14,8 @@ from tests.scheduler.harness import GREEDY, Collector
 from pie.forward import DecodeRequest, ForwardRequest
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
-from pie.scheduler.passes import Decode, Pass, PassQueue
+from pie.scheduler.pass_queue import PassQueue
+from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.plan import Limits, Plan, State, plan
 from pie.scheduler.rows import DecodeRows
 from pie.scheduler.weights import AdapterWeights

@@ -208,6 +208,12 @@ class ContextTable:
             if number not in context.discarded:
                 self._publish(context, number, page)
 
+    def publish_ahead(self, context: Context, first: int, digests: Sequence[bytes]) -> None:
+        """Let others reuse pages from page `first` on that a pass has computed already, which goes on."""
+        for page, digest in zip(context.pages[first:], digests, strict=False):
+            if self.index.insert(digest, page):
+                self.pool.mark_indexed(page)
+
     def num_pages_to_write(self, context: Context, start: int, num_tokens: int) -> int:
         """How many fresh pages it takes before tokens `start …` can be written: missing ones and shared ones."""
         if not num_tokens:

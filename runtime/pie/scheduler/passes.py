@@ -1,15 +1,12 @@
-"""Passes that wait or are under way, and the order in which they get their turn.
+"""Passes that wait or are under way, and the decodes that some of them begin.
 
 A *pass* is one forward pass, or the first pass of a decode; long ones are computed in chunks over several steps.
-Turns go round robin over owners and first come, first served within an owner; passes short enough for one step stand
-in a line of their own, so that they do not wait behind long ones.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +27,7 @@ from pie.scheduler.context import Context
 from pie.scheduler.origins import RowOrigin, adapted, masked
 from pie.scheduler.prefix import page_digest, page_key, row_key
 
-__all__ = ["Decode", "Lane", "Pass", "PassQueue", "PausedRow"]
+__all__ = ["Decode", "Pass", "PausedRow"]
 
 
 def _is_i32(token_id: int) -> bool:
@@ -269,6 +266,29 @@ class Pass:
         if not self.replay:
             self.context.reused_tokens += num_reused
 
+    def advance(self, num_tokens: int) -> tuple[int, list[bytes]]:
+        """Note that more of its tokens are in KV.
+
+        Returns:
+            The number of a page, and the digests of the pages from there on that are final now. Of none if a program
+            may still change them: what a forward pass wrote is the program's to commit.
+        """
+        first, self.done = self.done, self.done + num_tokens
+        if not self.leads:
+            return 0, []
+        size = self.context.page_size
+        return (self.base + first) // size, self.reusable_digests()[first // size : self.done // size]
+
+    def digest_at(self, num_tokens: int) -> bytes | None:
+        """The digest of the page after so many of its tokens; None if that is not to be had from elsewhere."""
+        digests, number = self.reusable_digests(), num_tokens // self.context.page_size
+        return digests[number] if number < len(digests) else None
+
+    @property
+    def leads(self) -> bool:
+        """Whether others may reuse its pages before it is over."""
+        return self.decode is not None and not self.goes_on
+
     def go_on(self, token_ids: Sequence[int], readouts: Sequence[Readout], *, counter: int) -> None:
         """Become the next pass of the same decode, over these tokens."""
         self.token_ids = np.array(token_ids, np.int32)
@@ -319,71 +339,3 @@ class Pass:
             digest = page_digest(digest, self.token_ids[start:end], self.positions[start:end], keys)
             digests.append(digest)
         return digests
-
-
-class Lane:
-    """Passes of one kind, by owner."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._owners: OrderedDict[str, dict[int, Pass]] = OrderedDict()
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, item: Pass) -> None:
-        """Put a pass at the end of its owner's line."""
-        self._owners.setdefault(item.owner, {})[item.sequence] = item
-        self._count += 1
-
-    def discard(self, item: Pass) -> None:
-        """Take a pass out, if it is there."""
-        line = self._owners.get(item.owner, {})
-        if line.pop(item.sequence, None) is not None:
-            self._count -= 1
-            if not line:
-                del self._owners[item.owner]
-
-    def lines(self) -> list[Iterator[Pass]]:
-        """One line of passes per owner, the owner whose turn it is first."""
-        return [iter(line.values()) for line in self._owners.values()]
-
-    def rotate(self) -> None:
-        """Let the next owner go first."""
-        if len(self._owners) > 1:
-            self._owners.move_to_end(next(iter(self._owners)))
-
-
-class PassQueue:
-    """All passes that may start or go on; those behind another pass of the same context are not in it."""
-
-    def __init__(self, *, short_tokens: int) -> None:
-        """Passes of at most `short_tokens` tokens go in the short lane."""
-        self.short = Lane()
-        self.long = Lane()
-        self._short_tokens = short_tokens
-
-    def __len__(self) -> int:
-        return len(self.short) + len(self.long)
-
-    def __iter__(self) -> Iterator[Pass]:
-        for lane in (self.short, self.long):
-            for line in lane.lines():
-                yield from line
-
-    def add(self, item: Pass) -> None:
-        """Enter a pass."""
-        self._lane(item).add(item)
-
-    def discard(self, item: Pass) -> None:
-        """Take a pass out, if it is there."""
-        self._lane(item).discard(item)
-
-    def rotate(self) -> None:
-        """Let the next owners go first."""
-        self.short.rotate()
-        self.long.rotate()
-
-    def _lane(self, item: Pass) -> Lane:
-        return self.short if item.num_tokens <= self._short_tokens else self.long

@@ -26,7 +26,8 @@ from pie.forward import ContextId, Int32Array, PageId
 from pie.scheduler.batch import Chunk
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
-from pie.scheduler.passes import Decode, Lane, Pass, PassQueue
+from pie.scheduler.pass_queue import Lane, PassQueue
+from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.pressure import Shortage, standing
 from pie.scheduler.rows import DecodeRows
 from pie.scheduler.validation import refusal
@@ -151,6 +152,7 @@ class _Draft:
         self._blocked: Pass | None = None
         self._barrier: int | None = None
         self._short: dict[ContextId, Shortage] = {}
+        self._digests: set[bytes | None] | None = None
 
     def finish(self) -> Plan:
         rows, num_rows = self._choose_rows()
@@ -284,6 +286,13 @@ class _Draft:
         _deal_lane(queue.short, budget, tokens, admit, share=None)
         return [Chunk(item, given) for item, given in tokens.items()]
 
+    def _coming(self) -> set[bytes | None]:
+        """The digests of the pages that passes under way compute next and let others reuse."""
+        if self._digests is None:
+            self._digests = {item.digest_at(item.done) for item in self._state.queue if item.started and item.leads}
+        self._digests.discard(None)
+        return self._digests
+
     def _remaining(self, item: Pass) -> int:
         start = self._starts.get(item)
         reused = len(start.reused) * self._state.contexts.page_size if start else 0
@@ -302,6 +311,8 @@ class _Draft:
         reused = contexts.index.match(item.reusable_digests()) if self._state.prefix_reuse else []
         waking = sum(not contexts.pool.references(page) for page in reused)
         skipped = len(reused) * contexts.page_size
+        if self._state.prefix_reuse and item.digest_at(skipped) in self._coming():
+            return 0  # another pass computes what comes next
         fresh = contexts.num_pages_to_write(item.context, item.base + skipped, item.num_tokens - skipped)
         if not fresh and waking > self._pages:
             # Its own pages are there, but too few to let known ones come out of the cache as well.
@@ -322,6 +333,8 @@ class _Draft:
                 return 0
         self._pages -= fresh + waking
         self._starts[item] = Start(item, tuple(reused))
+        if item.leads:
+            self._coming().add(item.digest_at(len(reused) * contexts.page_size))
         return self._remaining(item)
 
 

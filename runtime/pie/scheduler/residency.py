@@ -17,7 +17,8 @@ from pie.forward import ContextId, HostPageId, PageId
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.decoding import Decoding
-from pie.scheduler.passes import Pass, PassQueue
+from pie.scheduler.pass_queue import PassQueue
+from pie.scheduler.passes import Pass
 from pie.scheduler.pressure import Waiter
 from pie.scheduler.replay import replay_passes
 from pie.scheduler.suspension import Arrival, Suspension

@@ -21,7 +21,8 @@ from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.decoding import Decoding, Note
 from pie.scheduler.flight import Flight
 from pie.scheduler.pace import Pace
-from pie.scheduler.passes import Decode, Pass, PassQueue
+from pie.scheduler.pass_queue import PassQueue
+from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.plan import Limits, Plan, Start, State, plan
 from pie.scheduler.pressure import standing
 from pie.scheduler.reservations import Reservation, Reservations
@@ -239,7 +240,7 @@ class Stepper:
         failed = read_slots(flight.readings, result)
         for chunk in flight.chunks:
             item = chunk.item
-            item.done += chunk.num_tokens
+            self.contexts.publish_ahead(item.context, *item.advance(chunk.num_tokens))
             if item in failed:
                 self.abandon(item, faults.readout_failed(failed[item]))
             elif not item.over and not item.remaining:
@@ -376,10 +377,8 @@ class Stepper:
 
     def _flies(self, item: Pass) -> bool:
         """Whether a step in flight forbids to forget the pass; a row that leaves would move another one."""
-        if self._flight is None:
-            return False
-        if self._heads_row(item):
-            return True
+        if self._flight is None or self._heads_row(item):
+            return self._flight is not None
         return any(chunk.item is item for chunk in self._flight.chunks)
 
     def _heads_row(self, item: Pass) -> bool:
