@@ -14,6 +14,7 @@ import torch
 
 from benches.peers.lines import CONTEXT, answer_lines, prompt
 from pie.engine.engine import Engine
+from pie.engine.schemes import SCHEMES, WeightsChoice
 from pie.forward import Batch, Logits
 
 RUN = 16
@@ -64,9 +65,9 @@ def decode_batch(first: Batch, tokens: np.ndarray, position: int, steps: int) ->
 class Ours:
     """The engine with the model of a directory."""
 
-    def __init__(self, model: Path) -> None:
-        """Load it."""
-        self._engine = Engine(model, num_pages=2048, num_host_pages=0)
+    def __init__(self, model: Path, weights: WeightsChoice = "original") -> None:
+        """Load it with a choice of weights."""
+        self._engine = Engine(model, weights=weights, num_pages=2048, num_host_pages=0)
         if self._engine.backend != "native":
             raise RuntimeError("the kernels could not be built: there is nothing to compare")
 
@@ -113,5 +114,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "bandwidth":
         print(json.dumps({"bytes_per_s": bandwidth()}))
     else:
-        ours = Ours(Path(sys.argv[1]))
+        ours = Ours(Path(sys.argv[1]), next((choice for choice in SCHEMES if choice in sys.argv[2:]), "original"))
         answer_lines(ours.decode, ours.prefill, ours.logits)

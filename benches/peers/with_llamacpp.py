@@ -17,13 +17,20 @@ MAX_PROMPT = 512
 class WithLlamaCpp:
     """A model of a GGUF file."""
 
-    def __init__(self, path: str) -> None:
-        """Load it, with room for all sequences."""
+    def __init__(self, path: str, *, repacked: bool) -> None:
+        """Load it, with room for all sequences.
+
+        Args:
+            path: the file.
+            repacked: let llama.cpp lay its weights out anew for this processor. That is faster for one token at a time,
+                where it does so; but with tiles (Intel AMX), what g++ 12 makes of it ends the process at the first
+                batch of more. So prompts are fed token by token then.
+        """
         llama.llama_backend_init()
-        parameters = llama.llama_model_default_params()
-        # Its kernels for quantised weights on AMX (llama-cpp-python 0.3.36) end in a segmentation fault here.
-        parameters.use_extra_bufts = not path.endswith("q8_0.gguf")
-        self._model = llama.llama_model_load_from_file(path.encode(), parameters)
+        self._at_once = 1 if repacked else MAX_PROMPT
+        model_options = llama.llama_model_default_params()
+        model_options.use_extra_bufts = repacked
+        self._model = llama.llama_model_load_from_file(path.encode(), model_options)
         if not self._model:
             raise RuntimeError(f"llama.cpp cannot load {path}")
         options = llama.llama_context_default_params()
@@ -58,15 +65,17 @@ class WithLlamaCpp:
         """After the first prompt."""
         self._clear()
         self._feed_prompt(0, CONTEXT)
-        return [float(logit) for logit in self._row(CONTEXT - 1)]
+        return [float(logit) for logit in self._row((CONTEXT - 1) % self._at_once)]
 
     def _clear(self) -> None:
         llama.llama_memory_clear(llama.llama_get_memory(self._context), True)  # noqa: FBT003 - a C function
 
     def _feed_prompt(self, row: int, length: int) -> int:
         tokens = prompt(row, length)
-        self._run([(token, at, row, at == length - 1) for at, token in enumerate(tokens)])
-        return self._best(length - 1)
+        entries = [(token, at, row, at == length - 1) for at, token in enumerate(tokens)]
+        for start in range(0, length, self._at_once):
+            self._run(entries[start : start + self._at_once])
+        return self._best((length - 1) % self._at_once)
 
     def _run(self, entries: list[tuple[int, int, int, bool]]) -> None:
         batch = self._batch
@@ -86,5 +95,5 @@ class WithLlamaCpp:
 
 
 if __name__ == "__main__":
-    peer = WithLlamaCpp(sys.argv[1])
+    peer = WithLlamaCpp(sys.argv[1], repacked="--repacked" in sys.argv)
     answer_lines(peer.decode, peer.prefill, peer.logits)
