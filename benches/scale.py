@@ -3,8 +3,7 @@
 On the embedded model, 1, 8, 64 and 256 programs decode greedily from a prompt of their own, all from one moment on:
 each one generation on the host (`offloaded`), or each token by a forward pass of its own (`stepwise`). Host time is
 the CPU time of the thread of the event loop, where scheduler and programs run; the model has a thread of its own.
-Rounds are interleaved; medians. With matplotlib, which the project does not depend on, the curves are drawn into
-benches/out/scale.png.
+Rounds are interleaved; medians. The curves are drawn into benches/out/scale.png.
 
     python -m benches.scale --json
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import os
 import statistics
@@ -22,6 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from benches.tax import OFFLOADED, STEPWISE, prompt
 from pie.config import Settings
@@ -77,14 +78,12 @@ async def measure(counts: Sequence[int], rounds: int, num_tokens: int, work: Pat
     return {name: round(statistics.median(values), 1) for name, values in found.items()}
 
 
-def draw(result: Mapping[str, float], counts: Sequence[int], path: Path) -> bool:
-    """Draw both figures over the number of programs; False without matplotlib."""
-    try:
-        pyplot = importlib.import_module("matplotlib.pyplot")
-    except ImportError:
-        return False
+def draw(result: Mapping[str, float], counts: Sequence[int], path: Path) -> None:
+    """Draw both figures over the number of programs."""
     path.parent.mkdir(exist_ok=True)
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5))
+    figure = Figure(figsize=(9, 3.5))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
     for axis, name, label in zip(
         axes, ("tokens_per_s", "host_us_per_token"), ("tokens per second", "host, µs per token"), strict=True
     ):
@@ -94,7 +93,6 @@ def draw(result: Mapping[str, float], counts: Sequence[int], path: Path) -> bool
         axis.legend()
     figure.tight_layout()
     figure.savefig(path)
-    return True
 
 
 def show(result: Mapping[str, float], counts: Sequence[int]) -> None:
@@ -116,10 +114,10 @@ def main() -> None:
     counts: list[int] = arguments.programs
     with tempfile.TemporaryDirectory() as work:
         result = asyncio.run(measure(counts, arguments.rounds, arguments.tokens, Path(work)))
-    drawn = draw(result, counts, PICTURE)
+    draw(result, counts, PICTURE)
     if not arguments.json:
         show(result, counts)
-        print(f"drawn into {PICTURE}" if drawn else "not drawn: there is no matplotlib")
+        print(f"drawn into {PICTURE}")
     print(json.dumps(result))
 
 
