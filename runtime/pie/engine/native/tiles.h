@@ -55,8 +55,12 @@ template <bool ADD> inline void store_tile(const float* sums, float* y, int stri
         store(y, ADD ? load_floats(y) + load_floats(sums) : load_floats(sums));
 }
 
-// Up to 32 rows over one block of weights; the registers have been shaped for them.
-template <bool ADD>
+// How far ahead weights are asked for, in numbers: the processor's own prefetching ends at each page of memory.
+constexpr int TILES_AHEAD = 4096;
+
+// Up to 32 rows over one block of weights; the registers have been shaped for them. With more than 16 rows the products
+// take longer than the weights, so that asking AHEAD only costs.
+template <bool ADD, bool AHEAD = false>
 inline void multiply_tiles(const bf16* x, const Matrix<bf16>& w, float* y, int64_t block, int upper, int lower) {
     const bf16* weights = w.block(block);
     const size_t x_stride = size_t(w.inputs) * sizeof(bf16), w_stride = BLOCK * 2 * sizeof(bf16);
@@ -69,6 +73,8 @@ inline void multiply_tiles(const bf16* x, const Matrix<bf16>& w, float* y, int64
     }
     for (int k = 0; k < w.inputs; k += TILE_INPUTS) {
         const bf16* from = weights + size_t(k) * BLOCK;
+        if constexpr (AHEAD)
+            for (int i = 0; i < TILE_INPUTS * BLOCK; i += 64 / sizeof(bf16)) __builtin_prefetch(from + TILES_AHEAD + i);
         _tile_loadd(6, from, w_stride);
         _tile_loadd(7, from + LANES * 2, w_stride);
         _tile_loadd(4, x + k, x_stride);
@@ -113,6 +119,10 @@ template <bool ADD> void multiply_by_tiles(const bf16* x, const Matrix<bf16>& w,
     if (!whole) shape_tiles(last);
     if (!rest) shape_tiles(full);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
+        if (rows <= TILE_ROWS) {
+            multiply_tiles<ADD, true>(x, w, y, b, upper, 0);
+            continue;
+        }
         if (whole && rest) shape_tiles(full);
         for (int r = 0; r < whole; r += AT_ONCE)
             multiply_tiles<ADD>(x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b, TILE_ROWS, TILE_ROWS);
