@@ -10,20 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from pie.errors import PieError, ProcessError
+from pie.errors import PieError
 from pie.server.owner import holder_of
 from pie.server.service import Service
-from pie.server.surfaces.body import ClientLeft, read_body
+from pie.server.surfaces.body import BodyReader, ClientLeft
 from pie.server.surfaces.headers import new_request_id, own_headers
-from pie.server.surfaces.refusal import check_method, headers_of, status_of, told
+from pie.server.surfaces.refusal import check_method, headers_of, request_failed, status_of, told
 from pie.server.users import Holder
 
-__all__ = ["Answer", "BodyReader", "Endpoint"]
+__all__ = ["Answer", "Endpoint", "small_bodies"]
 
 MAX_BODY_BYTES = 1 << 20
 BODY_S = 30.0
-MAX_READING = 256
-"""Bodies that are read at a time, since each is held in memory."""
 
 Answer = Callable[[Request, Holder], Awaitable[dict[str, Any]]]
 """Gives the JSON for a request of who has come in; raises a PieError that tells why not."""
@@ -31,27 +29,9 @@ Answer = Callable[[Request, Holder], Awaitable[dict[str, Any]]]
 log = logging.getLogger(__name__)
 
 
-class BodyReader:
-    """Reads bodies, so many at a time."""
-
-    def __init__(self) -> None:
-        """Nothing is read yet."""
-        self._num_reading = 0
-
-    async def body(self, request: Request) -> bytes:
-        """All of a body.
-
-        Raises:
-            ProcessError: `busy`.
-            Refusal: `body-too-large`, `body-too-slow`.
-        """
-        if self._num_reading >= MAX_READING:
-            raise ProcessError("busy", f"{self._num_reading} requests are being read", remedy="Try again soon.")
-        self._num_reading += 1
-        try:
-            return await read_body(request.scope, request.receive, max_bytes=MAX_BODY_BYTES, within_s=BODY_S)
-        finally:
-            self._num_reading -= 1
+def small_bodies() -> BodyReader:
+    """What reads the bodies of such requests."""
+    return BodyReader(max_bytes=MAX_BODY_BYTES, within_s=BODY_S)
 
 
 class Endpoint:
@@ -76,13 +56,7 @@ class Endpoint:
             response = _refusal(error)
         except Exception:  # a defect of ours: whoever waits must learn that nothing more comes
             log.exception("a request failed", extra={"facts": {"request": request_id}})
-            response = _refusal(
-                ProcessError(
-                    "server-failed",
-                    "the server met an error of its own in this request",
-                    remedy="Report it with the log of the server.",
-                )
-            )
+            response = _refusal(request_failed())
         response.headers.update(own_headers(self._service, request_id))
         await response(scope, receive, send)
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from pie.server.cluster.machine import BUNDLE, PROFILE
-from pie.server.endpoint import BodyReader, Endpoint
+from pie.server.endpoint import Endpoint, small_bodies
 from pie.server.pools.pools import Pool
 from pie.server.pools.replies import (
     AssignedWorker,
@@ -59,10 +59,10 @@ POOL_OPERATIONS = (
 
 def pool_routes(service: Service) -> list[Route]:
     """All paths of pools."""
-    pools, reader = service.pools, BodyReader()
+    pools, reader = service.pools, small_bodies()
 
     async def put(request: Request, holder: Holder) -> dict[str, Any]:
-        asked = read(await reader.body(request), PoolRequest)
+        asked = read(await reader.read(request.scope, request.receive), PoolRequest)
         for model in asked.models or []:
             check_configured(model, service.runtime.models, param="models")
         pool = Pool(asked.name, asked.gpus or {}, asked.gpu_caps or {}, tuple(asked.models or []))

@@ -8,9 +8,13 @@ from contextlib import suppress
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
+from pie.errors import ProcessError
 from pie.server.surfaces.refusal import Refusal
 
-__all__ = ["ClientLeft", "client_leaves", "read_body"]
+__all__ = ["MAX_READING", "BodyReader", "ClientLeft", "client_leaves", "read_body"]
+
+MAX_READING = 256
+"""Bodies that one reader reads at a time, since each is held in memory."""
 
 MAX_DISCARDED_BYTES = 128 << 20
 SOON_S = 0.25
@@ -18,6 +22,32 @@ SOON_S = 0.25
 
 class ClientLeft(Exception):
     """Nobody waits for the answer."""
+
+
+class BodyReader:
+    """Reads bodies within bounds, so many at a time."""
+
+    def __init__(self, *, max_bytes: int, within_s: float) -> None:
+        """Nothing is read yet."""
+        self._max_bytes = max_bytes
+        self._within_s = within_s
+        self._num_reading = 0
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """All of a body.
+
+        Raises:
+            ClientLeft: the client left before it was whole.
+            ProcessError: `busy`.
+            Refusal: `body-too-large`, `body-too-slow`.
+        """
+        if self._num_reading >= MAX_READING:
+            raise ProcessError("busy", f"{self._num_reading} requests are being read", remedy="Try again soon.")
+        self._num_reading += 1
+        try:
+            return await read_body(scope, receive, max_bytes=self._max_bytes, within_s=self._within_s)
+        finally:
+            self._num_reading -= 1
 
 
 async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, within_s: float) -> bytes:

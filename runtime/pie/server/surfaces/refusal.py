@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Self
 
-from pie.errors import PieError, RequestError
+from pie.errors import PieError, ProcessError, RequestError
 from pie.host.served_models import ModelLoadFailed
 from pie.server.limits import RateLimited
 
@@ -17,6 +17,7 @@ __all__ = [
     "check_method",
     "codes_of",
     "headers_of",
+    "request_failed",
     "status_of",
     "told",
 ]
@@ -145,6 +146,15 @@ def check_method(method: str, *allowed: str) -> None:
         )
         refusal.allowed = ", ".join(allowed)
         raise refusal
+
+
+def request_failed() -> ProcessError:
+    """What a client is told of a defect of ours."""
+    return ProcessError(
+        "server-failed",
+        "the server met an error of its own in this request",
+        remedy="Report it with the log of the server.",
+    )
 
 
 def status_of(error: PieError) -> int:

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from pie.errors import PieError, ProcessError
+from pie.errors import PieError
 from pie.process.programs import LoadedProgram
 from pie.server.owner import holder_of
 from pie.server.service import Service
-from pie.server.surfaces.body import ClientLeft, client_leaves, read_body
+from pie.server.surfaces.body import BodyReader, ClientLeft, client_leaves
 from pie.server.surfaces.headers import new_request_id, own_headers
 from pie.server.surfaces.incoming import Incoming
 from pie.server.surfaces.provisioning import is_sie_client, provisioning
-from pie.server.surfaces.refusal import RETRY_AFTER_S, check_method
+from pie.server.surfaces.refusal import RETRY_AFTER_S, check_method, request_failed
 from pie.server.surfaces.running import running
 from pie.server.surfaces.sender import Sender
 from pie.server.surfaces.streaming import Words, stream, stream_end
@@ -28,9 +28,6 @@ from pie.server.surfaces.vocabulary import Given, Took
 from pie.server.users import Holder
 
 __all__ = ["Bounds", "Exchange", "Surface"]
-
-MAX_READING = 256
-"""Bodies of one surface that are read at a time, since each is held in memory."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +82,7 @@ class Surface:
         self._read = read
         self._find = find
         self._bounds = bounds
-        self._num_reading = 0
+        self._bodies = BodyReader(max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; if its client leaves, the program ends, or goes on if the surface `continues`."""
@@ -104,7 +101,7 @@ class Surface:
                 await sender.refuse(error)
         except Exception:  # a defect of ours: whoever waits must learn that nothing more comes
             log.exception("a request failed", extra={"facts": {"request": request_id}})
-            await sender.refuse(_server_failed())
+            await sender.refuse(request_failed())
 
     async def _serve(self, scope: Scope, receive: Receive, sender: Sender, request_id: str) -> None:
         check_method(scope["method"], "POST")
@@ -122,7 +119,7 @@ class Surface:
             await self._while_there(receive, sender, self._answer(exchange, holder, sender, place))
 
     async def _exchange(self, scope: Scope, receive: Receive, request_id: str) -> Exchange:
-        body = await self._receive(scope, receive)
+        body = await self._bodies.read(scope, receive)
         return self._read(Incoming(body, request_id, scope["path_params"].get("model", "")))
 
     async def _while_there(self, receive: Receive, sender: Sender, answer: Coroutine[Any, Any, None]) -> None:
@@ -146,16 +143,6 @@ class Surface:
         model = self._service.runtime.models.find(given["model"])
         await self._service.adapter_loads.wait(model, owner, given["adapter"])
 
-    async def _receive(self, scope: Scope, receive: Receive) -> bytes:
-        if self._num_reading >= MAX_READING:
-            raise ProcessError("busy", f"{self._num_reading} requests are being read", remedy="Try again soon.")
-        self._num_reading += 1
-        try:
-            bounds = self._bounds
-            return await read_body(scope, receive, max_bytes=bounds.max_body_bytes, within_s=bounds.body_s)
-        finally:
-            self._num_reading -= 1
-
     async def _answer(self, exchange: Exchange, holder: Holder, sender: Sender, place: ExitStack) -> None:
         """Let a program answer; before the client has all of it, the place is free and the tokens are spent."""
         program, words = await self._find(), exchange.words
@@ -170,11 +157,3 @@ class Surface:
                 rest = partial(stream_end, words, answer, run.took(), sender)
         place.close()
         await rest()
-
-
-def _server_failed() -> ProcessError:
-    return ProcessError(
-        "server-failed",
-        "the server met an error of its own in this request",
-        remedy="Report it with the log of the server.",
-    )

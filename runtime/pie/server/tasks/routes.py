@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from pie.server.endpoint import BodyReader, Endpoint
+from pie.server.endpoint import Endpoint, small_bodies
 from pie.server.guard import Guard
 from pie.server.tasks.request import read_task
 from pie.server.tasks.stream import serve_stream
@@ -27,12 +27,14 @@ def make_tasks_app(tasks: Tasks) -> ASGIApp:
 
 def task_routes(tasks: Tasks) -> list[BaseRoute]:
     """All paths of tasks."""
-    service, reader = tasks.service, BodyReader()
+    service, reader = tasks.service, small_bodies()
 
     async def chat(request: Request, holder: Holder) -> dict[str, Any]:
         service.check_open()
         with service.limiter.admitted(service.accounts_of(holder)):
-            record = read_task(await reader.body(request), service.runtime.models, owner=holder.user)
+            record = read_task(
+                await reader.read(request.scope, request.receive), service.runtime.models, owner=holder.user
+            )
             await tasks.submit(record, holder)
         return {"task_id": record.task_id, "status": "QUEUED"}
 

@@ -18,8 +18,9 @@ from tests.server.surfaces.refused.rows import CHAT, GOOD, TASK
 from pie.process.programs import LoadedProgram
 from pie.server.listening import answering, listen_at
 from pie.server.server import Server
+from pie.server.surfaces.body import MAX_READING
 from pie.server.surfaces.chat import ChatExchange
-from pie.server.surfaces.surface import MAX_READING, Bounds, Surface
+from pie.server.surfaces.surface import Bounds, Surface
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
