@@ -18,6 +18,7 @@ from pie.config import ModelSettings, Settings
 from pie.engine.description import model_name
 from pie.engine.device_thread import DeviceThread
 from pie.engine.engine import Engine
+from pie.engine.memory import is_out_of_memory
 from pie.errors import ModelError, PieError, ProcessError, UsageError
 from pie.forward import DeviceInfo
 from pie.host.adapter_registry import AdapterRegistry
@@ -170,7 +171,7 @@ def _load(name: str, chosen: ModelSettings, settings: Settings, stop: threading.
     try:
         device = DeviceThread(_load_engine(chosen, settings, stop))
     except (MemoryError, OSError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
             "not-enough-memory",
@@ -234,11 +235,6 @@ def _room(info: DeviceInfo, *, is_chosen: bool) -> dict[str, object]:
         "kv_pages_from": "the configuration" if is_chosen else "free memory",
         "host_pages": info.num_host_pages,
     }
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether it is torch, numpy or the system that has no more to give."""
-    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -24,10 +24,10 @@ def available_bytes() -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an array or a tensor could not be made for want of memory; torch on a CPU has no error for that alone."""
+    """Whether it is torch, numpy or the system that has no more to give; torch on a CPU has no error for that alone."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError | OSError) and "allocate memory" in str(error)
 
 
 def lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
