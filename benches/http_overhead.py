@@ -2,8 +2,9 @@
 
 1, 8 and 32 clients of `/v1/chat/completions` stream 64 tokens each, from prompts of about 128 tokens that nobody sent
 before, from `pie serve` in a process of its own. The peer is the bare engine with the same model: it reads as many
-prompts of the same length and decodes greedily in runs of sixteen steps. Both may use every core; rounds are
-interleaved, and while one works the other rests. Clients share the machine with the server, as here everything does.
+prompts of the same length and decodes greedily in runs of sixteen steps. Both may use every core, and have as many KV
+pages, whose memory is theirs before it is measured; rounds are interleaved, and while one works the other rests. The
+clients share the machine with the server, as here everything does.
 
 `overhead_N` is the share of tokens per second that is lost with N clients, the median over rounds. The model has the
 shape of Qwen3-0.6B with random weights, then it is the embedded one (`embedded_overhead_N`), where a step takes less
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import tempfile
 import time
@@ -26,12 +28,15 @@ from pathlib import Path
 import httpcore2
 
 from benches.decode import random_model
-from benches.peers.ours import Ours
+from benches.peers.ours import PAGES, Ours
 from benches.sessions import server
 from pie.config import embedded_model
 
 CLIENTS = (1, 8, 32)
 TOKENS = 64
+RESTING_S = 0.1
+"""CPU time per second of a server that has nothing to do."""
+
 MESSAGE = "the server streams what a program writes to its client while others wait for their turn at the model"
 
 
@@ -75,6 +80,26 @@ async def stream(pool: httpcore2.AsyncConnectionPool, url: str, model: str, mess
     return Streamed(usage["prompt_tokens"], usage["completion_tokens"], first_s, time.perf_counter() - start_s)
 
 
+async def settled(url: str) -> None:
+    """Return when the server has taken the memory of its pages, and rests."""
+    async with httpcore2.AsyncConnectionPool() as pool:
+
+        async def cpu_s() -> float:
+            answer = await pool.request("GET", f"{url}/metrics")
+            found = re.search(rb"^process_cpu_seconds_total (\S+)", answer.content, re.MULTILINE)
+            if found is None:
+                raise RuntimeError("the server does not tell its CPU time")
+            return float(found[1])
+
+        before_s = await cpu_s()
+        while True:
+            await asyncio.sleep(1)
+            after_s = await cpu_s()
+            if after_s - before_s < RESTING_S:
+                return
+            before_s = after_s
+
+
 async def served(url: str, model: str, num_clients: int, salt: int) -> tuple[float, float, int]:
     """Tokens per second of all clients together, the median time to the first text, and the tokens of a prompt."""
     letters = "abcdefghijklmnopqrstuvwxyz"
@@ -106,9 +131,12 @@ def measure(model: Path, rounds: int, home: Path) -> dict[str, float]:
     engine = Ours(model)
     options = [] if model == embedded_model() else ["--model", str(model)]
     figures: dict[str, list[float]] = {}
+    (home / "config.toml").write_text(f"[model]\nkv_pages = {PAGES}\n")
     with server(home, *options) as address:
         url = address.replace("ws://", "http://")
         _, _, prompt_tokens = asyncio.run(served(url, model.name, 2, 0))
+        asyncio.run(settled(url))
+        bare(engine, max(CLIENTS), prompt_tokens)
         for number in range(1, rounds + 1):
             for clients in CLIENTS:
                 alone = bare(engine, clients, prompt_tokens)

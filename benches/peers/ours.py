@@ -17,6 +17,9 @@ from pie.engine.engine import Engine
 from pie.engine.schemes import SCHEMES, WeightsChoice
 from pie.forward import Batch, Logits
 
+PAGES = 2048
+"""Pages of the KV cache."""
+
 RUN = 16
 """Steps of one call, which is what the scheduler asks for while nothing else is to do."""
 
@@ -67,7 +70,7 @@ class Ours:
 
     def __init__(self, model: Path, weights: WeightsChoice = "original") -> None:
         """Load it with a choice of weights."""
-        self._engine = Engine(model, weights=weights, num_pages=2048, num_host_pages=0)
+        self._engine = Engine(model, weights=weights, num_pages=PAGES, num_host_pages=0)
         if self._engine.backend != "native":
             raise RuntimeError("the kernels could not be built: there is nothing to compare")
 

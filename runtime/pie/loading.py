@@ -78,7 +78,7 @@ class ModelLoader:
         """
         try:
             for name, chosen in self._chosen.items():
-                self._enter(name, _load(name, chosen, self._settings, self._stop))
+                self._enter(name, _load(name, chosen, self._settings, self._stop, stays=False))
         except BaseException:
             for task in self._stepping:
                 task.cancel()
@@ -110,7 +110,7 @@ class ModelLoader:
     def _load_all(self, loop: asyncio.AbstractEventLoop) -> None:
         for name, chosen in self._chosen.items():
             try:
-                loaded = _load(name, chosen, self._settings, self._stop)
+                loaded = _load(name, chosen, self._settings, self._stop, stays=True)
             except PieError as error:
                 told: Callable[[], None] = partial(self._fail, name, error)
             except Exception as error:  # a defect of ours: the other models, and whoever waits, go on without this one
@@ -162,14 +162,14 @@ def _by_name(models: Iterable[ModelSettings]) -> dict[str, ModelSettings]:
     return named
 
 
-def _load(name: str, chosen: ModelSettings, settings: Settings, stop: threading.Event) -> _Loaded:
-    """One model, with a device thread that runs.
+def _load(name: str, chosen: ModelSettings, settings: Settings, stop: threading.Event, *, stays: bool) -> _Loaded:
+    """One model, with a device thread that runs; for a runtime that stays, it takes the memory of the pages ahead.
 
     Raises:
         PieError: it cannot be loaded, or was told to stop (`stopped`).
     """
     try:
-        device = DeviceThread(_load_engine(chosen, settings, stop))
+        device = DeviceThread(_load_engine(chosen, settings, stop), takes_memory=stays)
     except (MemoryError, OSError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

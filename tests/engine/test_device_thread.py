@@ -85,5 +85,19 @@ async def test_closing_finishes_what_was_asked_for_and_ends_the_thread(engine: E
         await device.step(batch_of(Held([0]), 1))
 
 
+async def test_a_thread_that_takes_memory_ahead_answers_meanwhile_and_leaves_pages_as_they_are(engine: Engine) -> None:
+    expected = greedy(engine, Held([5, 6]), list(range(10, 30)), 1)[0]
+    device = DeviceThread(engine, takes_memory=True)
+    held = Held([0, 1])
+    results = [await device.step(batch_of(held, token)) for token in range(10, 29)]
+    device.close()
+    while engine.take_memory():  # what the thread has left
+        pass
+    device = DeviceThread(engine, takes_memory=True)
+    results.append(await device.step(batch_of(held, 29)))
+    device.close()
+    assert int(results[-1].tokens[0, 0]) == expected
+
+
 async def test_the_device_tells_the_facts_of_its_engine(engine: Engine, device: DeviceThread) -> None:
     assert device.info is engine.info

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
 import torch
 
-from pie.engine.memory import Arena, lazy_zeros
+from pie.engine.memory import Arena, MemoryAhead, lazy_zeros
 
 HUGE_PAGE = 1 << 21
+
+
+def mapped_bytes(tensor: torch.Tensor) -> int:
+    """How much of the mapping of a tensor the system has given memory to."""
+    held = None
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if re.fullmatch(r"[0-9a-f]+-[0-9a-f]+", first):
+            start, end = (int(number, 16) for number in first.split("-"))
+            held = start <= tensor.data_ptr() < end
+        elif held and first == "Rss:":
+            return int(rest[0]) * 1024
+    raise AssertionError("no such mapping")
+
+
+def test_memory_is_taken_ahead_piece_by_piece_and_keeps_what_it_holds() -> None:
+    tensors = [lazy_zeros((size,), torch.uint8) for size in (7 * HUGE_PAGE + 123, 64 * HUGE_PAGE)]
+    tensors[1][5 * HUGE_PAGE + 7] = 9
+    ahead, pieces = MemoryAhead(tensors), 0
+    assert mapped_bytes(tensors[1]) <= 2 * HUGE_PAGE
+    while ahead.take():
+        pieces += 1
+    assert pieces == 8 + 64
+    assert not ahead.take()
+    assert mapped_bytes(tensors[1]) >= 64 * HUGE_PAGE
+    assert int(tensors[1].sum()) == 9
+    assert not tensors[0].any()
+
+
+def test_memory_that_has_become_short_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = lazy_zeros((4 * HUGE_PAGE,), torch.uint8)
+    monkeypatch.setattr("pie.engine.memory.available_bytes", lambda: HUGE_PAGE)
+    assert not MemoryAhead([tensor]).take()
+    assert mapped_bytes(tensor) == 0
 
 
 def test_tensors_of_an_arena_are_zero_and_do_not_meet() -> None:

@@ -137,6 +137,11 @@ class Backend(Protocol):
         """Which backend it is: "torch" or "native"."""
         ...
 
+    @property
+    def kv_memory(self) -> Sequence[torch.Tensor]:
+        """The memory of the pages, as contiguous tensors; what is not mapped yet may be before it is used."""
+        ...
+
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`: append their keys and values, attend, and give the outputs of the logit rows."""
         ...

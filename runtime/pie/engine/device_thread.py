@@ -38,9 +38,15 @@ _Job = Callable[[], None]
 class DeviceThread:
     """A `pie.forward.Device` and `AdapterDevice` made of an `Engine` and a thread of its own."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Start the thread; from now on `engine` is used by it alone."""
+    def __init__(self, engine: Engine, *, takes_memory: bool = False) -> None:
+        """Start the thread; from now on `engine` is used by it alone.
+
+        Args:
+            engine: what computes.
+            takes_memory: whether the memory of all KV pages is taken while there is nothing else to do.
+        """
         self._engine = engine
+        self._takes_memory = takes_memory
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="pie-device", daemon=True)
@@ -135,8 +141,16 @@ class DeviceThread:
         return future
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             job()
+
+    def _next(self) -> _Job | None:
+        while self._takes_memory:
+            try:
+                return self._jobs.get_nowait()
+            except queue.Empty:
+                self._takes_memory = self._engine.take_memory()
+        return self._jobs.get()
 
 
 def _set_unless_cancelled(future: asyncio.Future[T], setter: Callable[[Any], None], value: object) -> None:

@@ -22,7 +22,7 @@ from pie.engine.batch_check import CheckedBatch, check_batch, check_host_pages, 
 from pie.engine.host_pages import HostPages
 from pie.engine.kernel_build import default_cache_dir
 from pie.engine.kernels import Kernels, load_kernels
-from pie.engine.memory import available_bytes, is_out_of_memory
+from pie.engine.memory import MemoryAhead, available_bytes, is_out_of_memory
 from pie.engine.models.config import ModelConfig
 from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
@@ -124,6 +124,7 @@ class Engine:
             )
         check_stop(stop)
         self._backend = _place(model, kernels, num_pages=num_pages, page_size=page_size, threads=threads)
+        self._ahead = MemoryAhead(self._backend.kv_memory)
         config = model.config
         page_shape = (config.num_layers, 2, page_size, config.num_kv_heads, config.head_dim)
         self._host_pages = HostPages(num_host_pages, page_shape=page_shape, dtype=self._dtype)
@@ -132,6 +133,10 @@ class Engine:
     def backend(self) -> str:
         """Which backend runs: "torch" or "native"."""
         return self._backend.name
+
+    def take_memory(self) -> bool:
+        """Take some of the memory that KV pages will need, so that no step waits for it; False if all is taken."""
+        return self._ahead.take()
 
     def step(self, batch: Batch) -> StepResult:
         """Run one batch: page copies, the rows, the draws, the probes; or a whole decode run.

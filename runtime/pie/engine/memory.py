@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
-__all__ = ["Arena", "available_bytes", "is_out_of_memory", "lazy_zeros"]
+__all__ = ["Arena", "MemoryAhead", "available_bytes", "is_out_of_memory", "lazy_zeros"]
 
 _CACHE_LINE = 64
 _HUGE_PAGE = 1 << 21
 _CHUNK = 1 << 26
+_PIECE = _HUGE_PAGE
+_SPARE_BYTES = 1 << 30  # left to the system and to programs
+_POPULATE_WRITE = 23  # of Linux 5.14; the mmap module of Python 3.11 has no name for it
 
 
 def available_bytes() -> int:
@@ -45,6 +50,30 @@ def lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     content = torch.from_numpy(np.frombuffer(memory, np.uint8))
     start = -content.data_ptr() % _HUGE_PAGE if spare else 0
     return content[start : start + num_bytes].view(dtype).view(shape)
+
+
+class MemoryAhead:
+    """Maps what `lazy_zeros` made, a piece at a time, before it is used: the first use of 2 MB can take 5 ms."""
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Take the contiguous `tensors`, the beginnings of all of them first."""
+        spans = [(tensor.data_ptr(), tensor.nbytes) for tensor in tensors]
+        self._pieces = (
+            (start + at, min(_PIECE, size - at))
+            for at in range(0, max((size for _, size in spans), default=0), _PIECE)
+            for start, size in spans
+            if at < size
+        )
+
+    def take(self) -> bool:
+        """Map the next piece, whose content stays as it is; False if none is left or memory has become short."""
+        piece = next(self._pieces, None)
+        if piece is None or available_bytes() < _SPARE_BYTES:
+            return False
+        first = piece[0] // mmap.PAGESIZE * mmap.PAGESIZE
+        # Not mmap.madvise, which stops all threads of Python meanwhile.
+        madvise = ctypes.CDLL(None).madvise
+        return int(madvise(ctypes.c_void_p(first), ctypes.c_size_t(sum(piece) - first), _POPULATE_WRITE)) == 0
 
 
 class Arena:

@@ -91,6 +91,11 @@ class NativeBackend:
         self._threads = threads
         self._work_per_row = config.work_per_row
 
+    @property
+    def kv_memory(self) -> Sequence[torch.Tensor]:
+        """Keys and values of each layer."""
+        return (*self._cache.keys, *self._cache.values)
+
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
         return Outputs(*self._model.forward(rows, self._threads_for(len(rows.token_ids))))

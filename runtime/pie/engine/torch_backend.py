@@ -29,6 +29,11 @@ class TorchBackend:
             model.config, num_pages=num_pages, page_size=page_size, dtype=model.weights.embedding.dtype
         )
 
+    @property
+    def kv_memory(self) -> Sequence[torch.Tensor]:
+        """Keys and values of each layer."""
+        return (*self._cache.keys, *self._cache.values)
+
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
         with torch.inference_mode():
