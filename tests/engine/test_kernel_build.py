@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from tests.engine.batches import Held, greedy, row_logits
 
+from pie.engine import kernel_build
 from pie.engine.engine import Engine
 from pie.engine.kernel_build import build_kernels
 from pie.engine.kernels import Kernels
@@ -121,7 +124,7 @@ def test_kernels_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="asks for a plain x86-64 build")
-@pytest.mark.parametrize("machine", ["x86-64", "x86-64-v3"])
+@pytest.mark.parametrize("machine", ["x86-64", "x86-64-v3", "x86-64-v4"])  # SSE2, AVX2, AVX-512 without bf16
 def test_kernels_for_plainer_processors_compute_the_same(tmp_path: Path, machine: str) -> None:
     library = build_kernels(tmp_path / "cache", machine=machine)
     assert library is not None
@@ -136,6 +139,17 @@ def test_kernels_for_plainer_processors_compute_the_same(tmp_path: Path, machine
         assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
         cut = np.concatenate([row_logits(plain, Held([1, 2, 4], start), [prompt[start]]) for start in range(37)])
         np.testing.assert_array_equal(cut, got)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs Debian's g++-aarch64-linux-gnu")
+@pytest.mark.parametrize("machine", ["armv8-a", "armv8.2-a+bf16"])
+def test_kernels_compile_to_neon(tmp_path: Path, machine: str) -> None:
+    compiler, assembly = "aarch64-linux-gnu-g++", tmp_path / "kernels.s"
+    source = Path(kernel_build.__file__).parent / "native" / "kernels.cpp"
+    command = [compiler, *kernel_build.FLAGS, f"-march={machine}", "-S", str(source), "-o", str(assembly)]
+    subprocess.run([word for word in command if word != "-shared"], check=True)
+    assert re.search(r"\tfmla\tv\d+\.4s", assembly.read_text())
 
 
 def test_a_model_of_odd_sizes_falls_back_to_torch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
