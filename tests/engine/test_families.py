@@ -1,4 +1,4 @@
-"""Families that only torch runs: rows do not depend on their neighbours, windows count tokens, adapters change them."""
+"""What only some families have: rows do not depend on their neighbours, windows count tokens, adapters change them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
 import torch
 import transformers
 from tests.engine.adapters import merge, random_peft
-from tests.engine.batches import Feed, Held, make_batch, row_logits
+from tests.engine.batches import Draw, Feed, Held, decode_batch, greedy, make_batch, row_logits
+from tests.engine.conftest import BackendChoice
 from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 
 from pie.engine.adapters.adapter_file import read_adapter
@@ -23,7 +24,28 @@ from pie.errors import AdapterError
 from pie.forward import AdapterUse, Embedding, Logits, Probe
 from pie.testing import Family, write_random_model
 
-FAMILIES: tuple[Family, ...] = ("mistral", "phi3", "gemma2", "gemma3_text", "qwen3_moe")
+Dtype = Literal["float32", "bfloat16"]
+# Models by name: a family, and further keys of its config.json.
+MODELS: dict[str, tuple[Family, dict[str, object]]] = {
+    "mistral": ("mistral", {}),
+    "phi3": ("phi3", {}),
+    "gemma2": ("gemma2", {}),
+    "gemma2 without windows and caps of scores": (
+        "gemma2",
+        {"attn_logit_softcapping": None, "layer_types": ["full_attention"] * 2},
+    ),
+    "gemma3": ("gemma3_text", {}),
+    "gemma3 without windows": ("gemma3_text", {"layer_types": ["full_attention"] * 2}),
+    "exact gelu": ("llama", {"hidden_act": "gelu"}),
+    "qwen3_moe": ("qwen3_moe", {}),
+}
+TORCH_ALONE = {"mistral", "gemma2", "gemma3", "qwen3_moe"}
+CASES = [
+    (name, backend)
+    for name in MODELS
+    for backend in get_args(BackendChoice)
+    if backend == "torch" or name not in TORCH_ALONE
+]
 PHI_MODULES = ("qkv", "o", "gate_up", "down")
 RNG = np.random.default_rng(5)
 PROMPTS = [RNG.integers(0, 320, length).tolist() for length in (1, 7, 16, 17, 50, 65, 90, 40)]
@@ -34,17 +56,23 @@ def held(index: int) -> Held:
     return Held(list(range(8 * index, 8 * index + 8)))
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> Family:
-    name: Family = request.param
-    return name
+@pytest.fixture(params=CASES, ids=" / ".join)
+def case(request: pytest.FixtureRequest) -> tuple[str, BackendChoice]:
+    found: tuple[str, BackendChoice] = request.param
+    return found
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.fixture
+def model_dir(case: tuple[str, BackendChoice], tmp_path: Path) -> Path:
+    family, config = MODELS[case[0]]
+    return write_random_model(tmp_path / "model", family, config=config)
+
+
+@pytest.mark.parametrize("dtype", get_args(Dtype))
 def test_rows_of_mixed_batches_are_those_of_prompts_alone(
-    models: Models, family: Family, dtype: Literal["float32", "bfloat16"]
+    case: tuple[str, BackendChoice], model_dir: Path, dtype: Dtype
 ) -> None:
-    alone, together = (Engine(models(family), backend="torch", dtype=dtype, num_pages=128, threads=1) for _ in range(2))
+    alone, together = (Engine(model_dir, backend=case[1], dtype=dtype, num_pages=128, threads=1) for _ in range(2))
     holders = [held(index) for index in range(len(PROMPTS))]
     probes: list[Probe] = [Logits(), Embedding()]
     first = [Feed(holders[i], prompt[: len(prompt) // 2]) for i, prompt in enumerate(PROMPTS) if i % 2]
@@ -55,6 +83,58 @@ def test_rows_of_mixed_batches_are_those_of_prompts_alone(
         lone = make_batch([Feed(held(index), prompt, probes=probes)], vocab_size=320)
         for value, expected in zip(got[2 * index : 2 * index + 2], alone.step(lone).probes, strict=True):
             np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("dtype", get_args(Dtype))
+def test_every_number_of_rows_gives_a_row_the_same_bits(
+    case: tuple[str, BackendChoice], model_dir: Path, dtype: Dtype
+) -> None:
+    engine = Engine(model_dir, backend=case[1], dtype=dtype, num_pages=64, threads=1)
+    lone = [engine.step(make_batch([feed], vocab_size=320)).probes[0] for feed in single_rows(33)]
+    for num_rows in (2, 3, 4, 5, 8, 12, 13, 16, 17, 24, 32, 33):
+        together = engine.step(make_batch(single_rows(num_rows), vocab_size=320)).probes
+        for value, expected in zip(together, lone, strict=False):
+            np.testing.assert_array_equal(value, expected)
+
+
+def single_rows(count: int) -> list[Feed]:
+    return [Feed(Held([index]), [100 + index], probes=[Logits()]) for index in range(count)]
+
+
+def test_the_number_of_threads_does_not_change_a_bit(
+    case: tuple[str, BackendChoice], model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pie.engine.native_backend._WORK_PER_THREAD", 1)
+    results = []
+    for threads in (1, 2, 3):
+        engine = Engine(model_dir, backend=case[1], num_pages=128, threads=threads)
+        feeds = [Feed(held(index), prompt, probes=[Logits()]) for index, prompt in enumerate(PROMPTS)]
+        together = engine.step(make_batch(feeds, vocab_size=320)).probes
+        results.append([*together, *engine.step(make_batch(single_rows(1), vocab_size=320)).probes])
+    torch.set_num_threads(1)
+    for other in results[1:]:
+        for value, expected in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_a_decode_run_gives_the_tokens_and_keys_of_single_steps(
+    case: tuple[str, BackendChoice], model_dir: Path
+) -> None:
+    engines = [Engine(model_dir, backend=case[1], num_pages=64, threads=1) for _ in range(2)]
+    holders = [held(index) for index in range(5)]
+    for engine in engines:
+        for holder, prompt in zip(holders, PROMPTS[1:], strict=False):
+            holder.length = 0
+            row_logits(engine, holder, prompt)
+    lengths = [holder.length for holder in holders]
+    feeds = [Feed(holder, [30 + index], [Draw()]) for index, holder in enumerate(holders)]
+    steps = 12
+    run = decode_batch(feeds, vocab_size=320, steps=steps, limits=[steps] * 5, stops=[[]] * 5)
+    tokens = engines[0].step(run).tokens
+    for index, (holder, length) in enumerate(zip(holders, lengths, strict=True)):
+        holder.length = length
+        assert greedy(engines[1], holder, [30 + index], steps) == tokens[index].tolist()
+        assert torch.equal(*(engine.read_pages(holder.pages)[:, :, : holder.length] for engine in engines))
 
 
 def test_a_window_of_the_model_is_a_mask_of_every_row(tmp_path: Path) -> None:
@@ -84,13 +164,13 @@ def test_a_window_counts_tokens_also_where_masked_pages_are_left_out(
 
 
 def test_logits_with_an_adapter_are_those_of_transformers_with_the_merged_weights(
-    models: Models, tmp_path: Path, family: Family
+    case: tuple[str, BackendChoice], model_dir: Path, tmp_path: Path
 ) -> None:
-    engine = Engine(models(family), backend="torch", num_pages=8, threads=1)
-    modules = {"phi3": PHI_MODULES, "qwen3_moe": MODULES[:4]}.get(family, MODULES)
+    engine = Engine(model_dir, backend=case[1], num_pages=8, threads=1)
+    modules = {"phi3": PHI_MODULES, "qwen3_moe": MODULES[:4]}.get(case[0], MODULES)
     adapter = random_peft(engine.config, 1, modules=modules)
     merged = transformers.AutoModelForCausalLM.from_pretrained(
-        merge(models(family), adapter, tmp_path / "merged"), attn_implementation="eager"
+        merge(model_dir, adapter, tmp_path / "merged"), attn_implementation="eager"
     )
     info = engine.adapters.put(read_adapter(adapter.files, engine.config))
     tokens = PROMPTS[4]

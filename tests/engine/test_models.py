@@ -43,6 +43,7 @@ VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
     "llama": ("llama", ModelSizes(), {}),
     "llama, three heads per key head": ("llama", ModelSizes(hidden_size=96, num_attention_heads=6), {}),
     "llama 3 rope": ("llama", ModelSizes(), {"rope_parameters": LLAMA3_ROPE}),
+    "llama, exact gelu": ("llama", ModelSizes(), {"hidden_act": "gelu"}),
     "linear rope": ("llama", ModelSizes(), {"rope_scaling": {"type": "linear", "factor": 4.0}}),
     "dynamic rope": ("llama", ModelSizes(), {"rope_scaling": {"type": "dynamic", "factor": 4.0}}),
     "yarn rope": ("qwen2", ModelSizes(), {"rope_scaling": YARN}),
@@ -61,6 +62,16 @@ VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
         {"rope_scaling": LONG, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 256},
     ),
     "gemma 2": ("gemma2", ModelSizes(num_hidden_layers=3), {}),
+    "gemma 2 without windows and caps of scores": (
+        "gemma2",
+        ModelSizes(num_hidden_layers=3),
+        {"attn_logit_softcapping": None, "layer_types": ["full_attention"] * 3},
+    ),
+    "gemma 3 without windows": (
+        "gemma3_text",
+        ModelSizes(num_hidden_layers=3),
+        {"final_logit_softcapping": 11.0, "layer_types": ["full_attention"] * 3},
+    ),
     "gemma 3": ("gemma3_text", ModelSizes(num_hidden_layers=3), {"final_logit_softcapping": 11.0}),
     "gemma 3, linear rope of full layers": (
         "gemma3_text",

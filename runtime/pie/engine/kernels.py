@@ -21,10 +21,19 @@ from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import MODULES, AdapterWeights
 from pie.engine.backend import Drawn, Draws, Rows, Run
 from pie.engine.kernel_build import build_kernels
-from pie.engine.models.config import ModelConfig
+from pie.engine.models.config import Activation, MlpConfig, ModelConfig
 from pie.engine.schemes import Schemes
 
-__all__ = ["KernelModel", "KernelRun", "KernelSampler", "Kernels", "LayerArrays", "ModelArrays", "load_kernels"]
+__all__ = [
+    "KernelModel",
+    "KernelRun",
+    "KernelSampler",
+    "Kernels",
+    "LayerArrays",
+    "MlpArrays",
+    "ModelArrays",
+    "load_kernels",
+]
 
 _Int = ctypes.c_int32
 _Float = ctypes.c_float
@@ -38,21 +47,26 @@ class _Form(ctypes.Structure):
 
 class _Shape(ctypes.Structure):
     _fields_ = (
-        *((name, _Int) for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab")),
-        ("page_size", _Int),
+        *((name, _Int) for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "vocab", "page_size")),
         ("layer_form", _Form),
         ("head_form", _Form),
-        ("norm_epsilon", _Float),
+        *((name, _Float) for name in ("norm_epsilon", "query_scale", "embedding_scale", "logit_cap")),
     )
 
 
+class _Mlp(ctypes.Structure):
+    _fields_ = (("gate_up", _Pointer), ("down", _Pointer), ("size", _Int), ("activation", _Int))
+
+
+_ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu_tanh", "gelu")
+"""As the enumeration of that name counts them."""
+
+
 class _Layer(ctypes.Structure):
-    _fields_ = tuple(
-        (name, _Pointer)
-        for name in (
-            *("input_norm", "mlp_norm", "q_norm", "k_norm", "qkv_bias"),
-            *("qkv", "output", "gate_up", "down", "keys", "values"),
-        )
+    _fields_ = (
+        *((name, _Pointer) for name in ("input_norm", "mlp_norm", "attention_post_norm", "mlp_post_norm")),
+        *((name, _Pointer) for name in ("q_norm", "k_norm", "qkv_bias", "qkv", "output", "keys", "values")),
+        ("mlp", _Mlp),
     )
 
 
@@ -91,20 +105,30 @@ class _Run(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MlpArrays:
+    """What an MLP does, and its matrices, packed."""
+
+    config: MlpConfig
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LayerArrays:
     """One layer in the kernels' form: norms and bias f32, matrices packed, this layer's part of the cache."""
 
     input_norm: torch.Tensor
     mlp_norm: torch.Tensor
+    attention_post_norm: torch.Tensor | None
+    mlp_post_norm: torch.Tensor | None
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
     qkv_bias: torch.Tensor | None
     qkv: torch.Tensor
     output: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
     keys: torch.Tensor
     values: torch.Tensor
+    mlp: MlpArrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +140,7 @@ class ModelArrays:
 
     layers: tuple[LayerArrays, ...]
     embedding: torch.Tensor
+    embedding_scale: float
     head: torch.Tensor
     final_norm: torch.Tensor
     cosines: torch.Tensor
@@ -163,10 +188,7 @@ class KernelModel:
         self._vocab_size = config.vocab_size
         self._stride = -(-config.vocab_size // 32) * 32
         self._adapter_tables: WeakKeyDictionary[AdapterWeights, _Table] = WeakKeyDictionary()
-        shape = _Shape(
-            config.hidden_size, config.num_layers, config.num_heads, config.num_kv_heads, config.head_dim,
-            config.intermediate_size, config.vocab_size, page_size, *_forms(arrays.schemes), config.norm_epsilon,
-        )  # fmt: skip
+        shape = _shape(config, arrays, page_size)
         layers = (_Layer * config.num_layers)(*(_layer(layer) for layer in arrays.layers))
         tensors = (arrays.embedding, arrays.head, arrays.final_norm, arrays.cosines, arrays.sines)
         pointers = _ModelPointers(shape, ctypes.addressof(layers), *(tensor.data_ptr() for tensor in tensors))
@@ -250,6 +272,20 @@ class KernelSampler:
         return Drawn(tokens[:, None], (status == 0).astype(np.int32), status)
 
 
+def _shape(config: ModelConfig, arrays: ModelArrays, page_size: int) -> _Shape:
+    sizes = (config.hidden_size, config.num_layers, config.num_heads, config.num_kv_heads, config.head_dim)
+    return _Shape(
+        *sizes,
+        config.vocab_size,
+        page_size,
+        *_forms(arrays.schemes),
+        config.norm_epsilon,
+        config.query_scale,
+        arrays.embedding_scale,
+        config.logit_cap or 0.0,
+    )
+
+
 def _forms(schemes: Schemes | None) -> tuple[_Form, _Form]:
     """Of the layers and of the head."""
     if schemes is None:
@@ -258,8 +294,13 @@ def _forms(schemes: Schemes | None) -> tuple[_Form, _Form]:
 
 
 def _layer(layer: LayerArrays) -> _Layer:
-    tensors = (getattr(layer, field[0]) for field in _Layer._fields_)
-    return _Layer(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
+    tensors = (getattr(layer, name) for name, kind, *_ in _Layer._fields_ if kind is _Pointer)
+    mlp = layer.mlp
+    size, activation = mlp.config.size, _ACTIVATIONS.index(mlp.config.activation)
+    return _Layer(
+        *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
+        _Mlp(mlp.gate_up.data_ptr(), mlp.down.data_ptr(), size, activation),
+    )
 
 
 def _low_rank_table(weights: AdapterWeights) -> _Table:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
-from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, ModelArrays
+from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, MlpArrays, ModelArrays
 from pie.engine.memory import Arena, lazy_zeros
-from pie.engine.models.config import ModelConfig
+from pie.engine.models.config import LayerConfig, ModelConfig
 from pie.engine.packing import BLOCK, group_of, pack
 from pie.engine.rope import rope_tables
 from pie.engine.schemes import SCHEMES
@@ -39,7 +39,7 @@ def why_not_native(config: ModelConfig, page_size: int) -> str | None:
         ("hidden_size", config.hidden_size, BLOCK),
         ("head_dim", config.head_dim, _LANES),
         ("the width of query, key and value together", config.qkv_size, BLOCK),
-        ("intermediate_size", config.intermediate_size, _LANES),
+        *(("the width of an MLP", layer.mlp.size, _LANES) for layer in config.layers),
     )
     for name, value, divisor in multiples:
         if value % divisor:
@@ -56,14 +56,10 @@ def _unknown_to_kernels(config: ModelConfig) -> str | None:
     layers = config.layers
     parts = {
         "sliding windows": any(layer.window is not None for layer in layers),
-        "soft caps": config.logit_cap is not None or any(layer.soft_cap is not None for layer in layers),
-        "norms after attention and MLP": any(layer.post_norms for layer in layers),
+        "soft caps": any(layer.soft_cap is not None for layer in layers),
         "mixtures of experts": any(layer.mlp.experts is not None for layer in layers),
-        "activations other than silu": any(layer.mlp.activation != "silu" for layer in layers),
         "RoPE that differs between layers": len({layer.rope for layer in layers}) > 1,
         "RoPE of a part of each head": any(layer.rope.rotary_dim != config.head_dim for layer in layers),
-        "a scaled embedding": config.embedding_scale != 1.0,
-        "a query scale of its own": config.query_scale != config.head_dim**-0.5,
     }
     missing = [name for name, present in parts.items() if present]
     return f"the kernels have no {missing[0]}" if missing else None
@@ -150,8 +146,12 @@ def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     embedding = pack(weights.embedding, arena)
     cosines, sines = rope_tables(model.config.layers[0].rope, model.config.max_positions)
     return ModelArrays(
-        layers=tuple(_pack_layer(layer, arena, cache, index) for index, layer in enumerate(weights.layers)),
+        layers=tuple(
+            _pack_layer(layer, does, arena, cache, index)
+            for index, (layer, does) in enumerate(zip(weights.layers, model.config.layers, strict=True))
+        ),
         embedding=embedding,
+        embedding_scale=model.embedding_scale,
         head=embedding if weights.head is weights.embedding else pack(weights.head, arena),
         final_norm=weights.final_norm.float(),
         cosines=cosines,
@@ -160,17 +160,22 @@ def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     )
 
 
-def _pack_layer(layer: LayerWeights, arena: Arena, cache: _Cache, index: int) -> LayerArrays:
+def _pack_layer(layer: LayerWeights, does: LayerConfig, arena: Arena, cache: _Cache, index: int) -> LayerArrays:
     return LayerArrays(
         input_norm=layer.input_norm.float(),
         mlp_norm=layer.mlp_norm.float(),
-        q_norm=None if layer.q_norm is None else layer.q_norm.float(),
-        k_norm=None if layer.k_norm is None else layer.k_norm.float(),
-        qkv_bias=None if layer.qkv_bias is None else layer.qkv_bias.float(),
+        attention_post_norm=_float(layer.attention_post_norm),
+        mlp_post_norm=_float(layer.mlp_post_norm),
+        q_norm=_float(layer.q_norm),
+        k_norm=_float(layer.k_norm),
+        qkv_bias=_float(layer.qkv_bias),
         qkv=pack(layer.qkv, arena),
         output=pack(layer.output, arena),
-        gate_up=pack(layer.gate_up, arena),
-        down=pack(layer.down, arena),
         keys=cache.keys[index],
         values=cache.values[index],
+        mlp=MlpArrays(does.mlp, gate_up=pack(layer.gate_up, arena), down=pack(layer.down, arena)),
     )
+
+
+def _float(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.float()

@@ -97,6 +97,11 @@ class LoadedModel:
     fingerprint: str
     quantization: QuantizationReport | None
 
+    @property
+    def embedding_scale(self) -> float:
+        """Factor of the embedding, rounded as it is: models with one were trained that way."""
+        return float(torch.tensor(self.config.embedding_scale, dtype=self.weights.embedding.dtype))
+
 
 def load_model(
     model_dir: Path,

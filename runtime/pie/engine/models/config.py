@@ -12,7 +12,7 @@ from pie.engine.models.rope_config import RopeConfig
 
 __all__ = ["Activation", "Experts", "LayerConfig", "MlpConfig", "ModelConfig"]
 
-Activation = Literal["silu", "gelu_tanh"]
+Activation = Literal["silu", "gelu_tanh", "gelu"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pie.errors import ModelError
 
 __all__ = ["parse_config"]
 
-_ACTIVATIONS: Mapping[str, Activation] = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+_ACTIVATIONS: Mapping[str, Activation] = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 
 
 def parse_config(raw: Mapping[str, object]) -> ModelConfig:

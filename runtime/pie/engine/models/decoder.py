@@ -26,8 +26,7 @@ class Decoder:
         """Take the weights as they are; nothing is copied."""
         self._config = model.config
         self._weights = model.weights
-        # Rounded as the embedding is: models with a scale were trained that way.
-        self._embedding_scale = float(torch.tensor(model.config.embedding_scale, dtype=model.weights.embedding.dtype))
+        self._embedding_scale = model.embedding_scale
         self._ropes = {
             rope: rope_tables(rope, model.config.max_positions)
             for rope in {layer.rope for layer in model.config.layers}

@@ -61,4 +61,9 @@ def project(rows: torch.Tensor, weight: Matrix, onto: torch.Tensor | None) -> to
 
 
 def _activate(gate: torch.Tensor, activation: Activation) -> torch.Tensor:
-    return functional.silu(gate) if activation == "silu" else functional.gelu(gate, approximate="tanh")
+    if activation == "silu":
+        return functional.silu(gate)
+    if activation == "gelu_tanh":
+        return functional.gelu(gate, approximate="tanh")
+    # `functional.gelu` without an approximation gives one row other bits than many.
+    return 0.5 * gate * (1 + torch.erf(gate * 0.5**0.5))

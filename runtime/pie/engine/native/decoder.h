@@ -1,4 +1,4 @@
-// The decoder stack: Llama, Qwen2 and Qwen3 over flat rows, one pass of all layers per call.
+// The decoder stack over flat rows, one pass of all layers per call; what a layer does is data, as in models/config.py.
 //
 // The residual stream and all sums are f32; what enters a product is E (f32 or bf16). Every operation works row by row,
 // so a row's numbers do not depend on the others. `Layer`, `Shape` and `Rows` mirror pie/engine/kernels.py.
@@ -9,26 +9,25 @@
 
 #include "adapter.h"
 #include "attention.h"
-#include "byte_tiles.h"
+#include "mlp.h"
+#include "norm.h"
+#include "products.h"
 
 namespace pie {
 
-// How matrices are kept: as tiles of E (see linear.h) if `bits` is 0, or else as integers in groups (see quantized.h).
-struct Form {
-    int32_t bits, group;
-};
-
 struct Shape {
-    int32_t hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, page_size;
+    int32_t hidden, layers, heads, kv_heads, head_dim, vocab, page_size;
     Form layer_form, head_form;
-    float norm_epsilon;
+    float norm_epsilon, query_scale, embedding_scale;
+    float logit_cap;  // bound c of the logits, by c * tanh(logit / c); 0 leaves it out
 };
 
 // Pointers into arrays that Python owns. Matrices are packed in the shape's forms; absent parts are null.
 struct Layer {
-    const float *input_norm, *mlp_norm, *q_norm, *k_norm, *qkv_bias;
-    const void *qkv, *output, *gate_up, *down;
+    const float *input_norm, *mlp_norm, *attention_post_norm, *mlp_post_norm, *q_norm, *k_norm, *qkv_bias;
+    const void *qkv, *output;
     void *keys, *values;
+    Mlp mlp;
 };
 
 struct Rows {
@@ -48,17 +47,14 @@ struct ModelPointers {
     const float *final_norm, *cosines, *sines;
 };
 
-// to = from / rms(from) * weight, `size` values.
-template <class Out> void rms_norm(const float* from, const float* weight, Out* to, int size, float epsilon) {
-    Floats squares = {};
-    for (int i = 0; i < size; i += LANES) squares += load_floats(from + i) * load_floats(from + i);
-    float scale = 1.0f / sqrtf(sum(squares) / size + epsilon);
-    for (int i = 0; i < size; i += LANES) store(to + i, load_floats(from + i) * scale * load_floats(weight + i));
-}
-
 template <class E> class Decoder {
    public:
-    explicit Decoder(const ModelPointers& model) : m(model), s(m.shape), layers(m.layers, m.layers + s.layers) {}
+    explicit Decoder(const ModelPointers& model) : m(model), s(m.shape), layers(m.layers, m.layers + s.layers) {
+        for (const Layer& layer : layers) {
+            widest_mlp = std::max(widest_mlp, layer.mlp.size);
+            post_norms |= layer.attention_post_norm || layer.mlp_post_norm;
+        }
+    }
 
     // hidden [L, hidden] and logits [L, vocab padded to a multiple of BLOCK], both f32.
     void forward(const Rows& rows, float* hidden, float* logits, int threads) {
@@ -81,9 +77,10 @@ template <class E> class Decoder {
         if (n <= capacity) return;
         stream.resize(n * s.hidden), normed.resize(n * s.hidden);
         qkv.resize(n * qkv_size()), query.resize(n * query_size()), mixed.resize(n * query_size());
-        gate_up.resize(n * 2 * s.intermediate), active.resize(n * s.intermediate);
+        gate_up.resize(n * 2 * widest_mlp), active.resize(n * widest_mlp);
+        if (post_norms) made.resize(n * s.hidden);
         if (s.layer_form.bits || s.head_form.bits)
-            digits.reserve(n, std::max({s.hidden, query_size(), s.intermediate}));
+            products.reserve(n, std::max({s.hidden, query_size(), widest_mlp}));
         capacity = n;
     }
 
@@ -95,51 +92,68 @@ template <class E> class Decoder {
             int token = rows.token_ids[r];
             const E* from = table.block(token / BLOCK) + token % BLOCK * GROUP;
             for (int k = 0; k < s.hidden; k++)
-                stream[r * s.hidden + k] = to_float(from[k / GROUP * BLOCK * GROUP + k % GROUP]);
+                stream[r * s.hidden + k] =
+                    to_float(from[k / GROUP * BLOCK * GROUP + k % GROUP]) * s.embedding_scale;
         }
         team.wait();
     }
 
     void run_layer(int index, const Rows& rows, Team team) {
         const Layer& layer = layers[index];
-        const int n = rows.num_rows;
-        const int queries = query_size(), keys = s.kv_heads * s.head_dim, inter = s.intermediate;
-        norm_rows(layer.input_norm, n, team);
-        project(normed.data(), layer.qkv, qkv_size(), s.hidden, qkv.data(), n, team);
-        adapt(index, Q, rows, normed.data(), s.hidden, qkv.data(), qkv_size(), queries, team);
-        adapt(index, K, rows, normed.data(), s.hidden, qkv.data() + queries, qkv_size(), keys, team);
-        adapt(index, V, rows, normed.data(), s.hidden, qkv.data() + queries + keys, qkv_size(), keys, team);
+        norm_rows(layer.input_norm, rows.num_rows, team);
+        project_heads(index, rows, team);
         append(layer, rows, team);
         attend(layer, rows, team);
-        project<true>(mixed.data(), layer.output, s.hidden, query_size(), stream.data(), n, team);
-        adapt(index, O, rows, mixed.data(), queries, stream.data(), s.hidden, s.hidden, team);
-        norm_rows(layer.mlp_norm, n, team);
-        project(normed.data(), layer.gate_up, 2 * inter, s.hidden, gate_up.data(), n, team);
-        adapt(index, GATE, rows, normed.data(), s.hidden, gate_up.data(), 2 * inter, inter, team);
-        adapt(index, UP, rows, normed.data(), s.hidden, gate_up.data() + inter, 2 * inter, inter, team);
-        activate(n, team);
-        project<true>(active.data(), layer.down, s.hidden, inter, stream.data(), n, team);
-        adapt(index, DOWN, rows, active.data(), inter, stream.data(), s.hidden, s.hidden, team);
-        if (rows.adapters.of_row) team.wait();  // what reads the stream next may share the rows out differently
+        add_to_stream(index, O, {layer.output, s.layer_form, s.hidden, query_size()}, mixed.data(),
+                      layer.attention_post_norm, rows, team);
+        norm_rows(layer.mlp_norm, rows.num_rows, team);
+        run_mlp(index, rows, team);
+    }
+
+    void project_heads(int index, const Rows& rows, Team team) {
+        const int queries = query_size(), keys = s.kv_heads * s.head_dim, all = qkv_size();
+        const E* x = normed.data();
+        float* y = qkv.data();
+        project(x, {layers[index].qkv, s.layer_form, all, s.hidden}, y, rows.num_rows, team);
+        adapt(index, Q, rows, x, s.hidden, y, all, queries, team);
+        adapt(index, K, rows, x, s.hidden, y + queries, all, keys, team);
+        adapt(index, V, rows, x, s.hidden, y + queries + keys, all, keys, team);
+    }
+
+    void run_mlp(int index, const Rows& rows, Team team) {
+        const Mlp& mlp = layers[index].mlp;
+        const int size = mlp.size;
+        const E* x = normed.data();
+        float* y = gate_up.data();
+        project(x, {mlp.gate_up, s.layer_form, 2 * size, s.hidden}, y, rows.num_rows, team);
+        adapt(index, GATE, rows, x, s.hidden, y, 2 * size, size, team);
+        adapt(index, UP, rows, x, s.hidden, y + size, 2 * size, size, team);
+        activate(mlp, y, team.share(rows.num_rows), active.data());
+        team.wait();
+        add_to_stream(index, DOWN, {mlp.down, s.layer_form, s.hidden, size}, active.data(),
+                      layers[index].mlp_post_norm, rows, team);
+    }
+
+    // Add a product and its adapters to the stream, normed before if there is a weight. The next operation that does not
+    // share the rows out as `norm_rows` does must wait for all.
+    void add_to_stream(int index, Module module, const Weights& w, const E* x, const float* post_norm,
+                       const Rows& rows, Team team) {
+        float* y = post_norm ? made.data() : stream.data();
+        if (post_norm)
+            project(x, w, y, rows.num_rows, team);
+        else
+            project<true>(x, w, y, rows.num_rows, team);
+        adapt(index, module, rows, x, w.inputs, y, s.hidden, s.hidden, team);
+        if (!post_norm) return;
+        Range part = team.share(rows.num_rows);
+        for (int64_t r = part.begin; r < part.end; r++)
+            add_rms_norm(y + r * s.hidden, post_norm, &stream[r * s.hidden], s.hidden, s.norm_epsilon);
     }
 
     // A product with a matrix of a layer; all threads have it when this returns.
-    template <bool ADD = false>
-    void project(const E* x, const void* weights, int outputs, int inputs, float* y, int n, Team team) {
-        product<ADD>(x, weights, s.layer_form, outputs, inputs, y, n, team);
+    template <bool ADD = false> void project(const E* x, const Weights& w, float* y, int n, Team team) {
+        products.template multiply<ADD>(x, w, y, n, team);
         team.wait();
-    }
-
-    // This thread's part of y[n, outputs] (+)= x[n, inputs] W^T.
-    template <bool ADD = false>
-    void product(const E* x, const void* weights, Form form, int outputs, int inputs, float* y, int n, Team team) {
-        const auto* codes = (const uint8_t*)weights;
-        if (!form.bits) return multiply_best<ADD>(x, Matrix<E>{(const E*)weights, outputs, inputs}, y, n, team);
-        digits.take(x, n, inputs, form.group, team);
-        if (form.bits == 8)
-            multiply_quantized<8, ADD>(digits, QuantizedMatrix<8>{codes, outputs, inputs, form.group}, y, n, team);
-        else
-            multiply_quantized<4, ADD>(digits, QuantizedMatrix<4>{codes, outputs, inputs, form.group}, y, n, team);
     }
 
     // Add what adapters change in one product. A thread does the rows that it does in every operation by rows, so that
@@ -163,7 +177,6 @@ template <class E> class Decoder {
     // Bias, head norm and RoPE; queries (scaled) go to `query`, keys and values to their pages.
     void append(const Layer& layer, const Rows& rows, Team team) {
         Pages<E> cache = pages(layer);
-        const float scale = 1.0f / sqrtf(s.head_dim);
         Range part = team.share(rows.num_rows);
         for (int64_t r = part.begin; r < part.end; r++) {
             float* row = &qkv[r * qkv_size()];
@@ -174,7 +187,7 @@ template <class E> class Decoder {
                 float* head = row + h * s.head_dim;
                 turn(head, layer.q_norm, rows.positions[r]);
                 E* to = &query[r * query_size() + h * s.head_dim];
-                for (int d = 0; d < s.head_dim; d += LANES) store(to + d, load_floats(head + d) * scale);
+                for (int d = 0; d < s.head_dim; d += LANES) store(to + d, load_floats(head + d) * s.query_scale);
             }
             for (int h = 0; h < s.kv_heads; h++) {
                 float* key = row + (s.heads + h) * s.head_dim;
@@ -213,21 +226,9 @@ template <class E> class Decoder {
         team.wait();
     }
 
-    // active = silu(gate) * up (Shazeer, "GLU variants improve transformer", 2020)
-    void activate(int n, Team team) {
-        Range part = team.share(n);
-        for (int64_t r = part.begin; r < part.end; r++) {
-            const float *gate = &gate_up[r * 2 * s.intermediate], *up = gate + s.intermediate;
-            for (int i = 0; i < s.intermediate; i += LANES) {
-                Floats g = load_floats(gate + i);
-                store(&active[r * s.intermediate + i], g / (exponential(-g) + 1.0f) * load_floats(up + i));
-            }
-        }
-        team.wait();
-    }
-
     void read_out(const Rows& rows, float* hidden, float* logits, Team team) {
         const int n = rows.num_logits;
+        team.wait();  // for the stream
         Range part = team.share(n);
         for (int64_t i = part.begin; i < part.end; i++) {
             float* to = hidden + i * s.hidden;
@@ -235,7 +236,15 @@ template <class E> class Decoder {
             for (int k = 0; k < s.hidden; k += LANES) store(&normed[i * s.hidden + k], load_floats(to + k));
         }
         team.wait();
-        product(normed.data(), m.head, s.head_form, logits_stride(), s.hidden, logits, n, team);
+        products.multiply(normed.data(), {m.head, s.head_form, logits_stride(), s.hidden}, logits, n, team);
+        if (s.logit_cap != 0) cap(logits, int64_t(n) * logits_stride(), team);
+    }
+
+    void cap(float* logits, int64_t count, Team team) const {
+        team.wait();
+        Range part = team.share(count / LANES);
+        for (float* at = logits + part.begin * LANES; at < logits + part.end * LANES; at += LANES)
+            store(at, s.logit_cap * hyperbolic_tangent(load_floats(at) / s.logit_cap));
     }
 
     Pages<E> pages(const Layer& layer) const {
@@ -245,10 +254,12 @@ template <class E> class Decoder {
     ModelPointers m;
     Shape s;
     std::vector<Layer> layers;
+    int widest_mlp = 0;
+    bool post_norms = false;
     size_t capacity = 0;
-    std::vector<float> stream, qkv, gate_up;
+    std::vector<float> stream, qkv, gate_up, made;
     std::vector<E> normed, query, mixed, active;
-    Digits digits;
+    Products<E> products;
 };
 
 }  // namespace pie

@@ -141,4 +141,16 @@ inline Floats exponential(Floats x) {
     return p * (Floats)exponent;
 }
 
+// tanh x to about 2e-7 relative; a NaN stays one. The polynomial near zero is that of tanhf in Cephes.
+inline Floats hyperbolic_tangent(Floats x) {
+    const Floats size = x < 0.0f ? -x : x, square = x * x;
+    Floats p = Floats{} - 5.70498872745e-3f;
+    p = p * square + 2.06390887954e-2f;
+    p = p * square - 5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square - 3.33332819422e-1f;
+    const Floats far = 1.0f - 2.0f / (exponential(size + size) + 1.0f);
+    return size < 0.625f ? x + x * square * p : (x < 0.0f ? -far : far);
+}
+
 }  // namespace pie
