@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 from pie.engine.adapters.adapter_file import read_adapter
 from pie.engine.adapters.weights import MODULES
 from pie.engine.engine import Engine
+from pie.engine.weights import LoadedModel, load_model
 from pie.errors import AdapterError
 from pie.forward import AdapterUse, Embedding, Logits, Probe
 from pie.testing import Family, write_random_model
@@ -29,6 +30,7 @@ Dtype = Literal["float32", "bfloat16"]
 MODELS: dict[str, tuple[Family, dict[str, object]]] = {
     "mistral": ("mistral", {}),
     "phi3": ("phi3", {}),
+    "phi4": ("phi3", {"partial_rotary_factor": 0.75}),
     "gemma2": ("gemma2", {}),
     "gemma2 without windows and caps of scores": (
         "gemma2",
@@ -137,6 +139,21 @@ def test_a_decode_run_gives_the_tokens_and_keys_of_single_steps(
         assert torch.equal(*(engine.read_pages(holder.pages)[:, :, : holder.length] for engine in engines))
 
 
+def test_layers_turn_differently_in_the_kernels_as_in_torch(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_windows(path: Path, **options: Any) -> LoadedModel:
+        model = load_model(path, **options)
+        layers = tuple(replace(layer, window=None) for layer in model.config.layers)
+        return replace(model, config=replace(model.config, layers=layers))
+
+    monkeypatch.setattr("pie.engine.engine.load_model", without_windows)
+    engines = [
+        Engine(models("gemma3_text"), backend=backend, num_pages=8, threads=1) for backend in get_args(BackendChoice)
+    ]
+    assert len({layer.rope for layer in engines[0].config.layers}) == 2
+    got, expected = (row_logits(engine, held(0), PROMPTS[6]) for engine in engines)
+    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 def test_a_window_of_the_model_is_a_mask_of_every_row(tmp_path: Path) -> None:
     sliding = write_random_model(tmp_path / "sliding", "mistral")
     full = write_random_model(tmp_path / "full", "mistral", config={"sliding_window": None})
@@ -167,7 +184,7 @@ def test_logits_with_an_adapter_are_those_of_transformers_with_the_merged_weight
     case: tuple[str, BackendChoice], model_dir: Path, tmp_path: Path
 ) -> None:
     engine = Engine(model_dir, backend=case[1], num_pages=8, threads=1)
-    modules = {"phi3": PHI_MODULES, "qwen3_moe": MODULES[:4]}.get(case[0], MODULES)
+    modules = {"phi3": PHI_MODULES, "phi4": PHI_MODULES, "qwen3_moe": MODULES[:4]}.get(case[0], MODULES)
     adapter = random_peft(engine.config, 1, modules=modules)
     merged = transformers.AutoModelForCausalLM.from_pretrained(
         merge(model_dir, adapter, tmp_path / "merged"), attn_implementation="eager"

@@ -90,7 +90,6 @@ VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
 TORCH_ALONE = {
     "mistral",
     "phi 3",
-    "phi 4, longrope of a part of each head",
     "gemma 2",
     "gemma 3",
     "gemma 3, linear rope of full layers",

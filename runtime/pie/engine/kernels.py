@@ -32,6 +32,7 @@ __all__ = [
     "LayerArrays",
     "MlpArrays",
     "ModelArrays",
+    "RopeTables",
     "load_kernels",
 ]
 
@@ -62,18 +63,23 @@ _ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu_tanh", "gelu")
 """As the enumeration of that name counts them."""
 
 
+class _Rope(ctypes.Structure):
+    _fields_ = (("cosines", _Pointer), ("sines", _Pointer), ("pairs", _Int))
+
+
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, _Pointer) for name in ("input_norm", "mlp_norm", "attention_post_norm", "mlp_post_norm")),
         *((name, _Pointer) for name in ("q_norm", "k_norm", "qkv_bias", "qkv", "output", "keys", "values")),
         ("mlp", _Mlp),
+        ("rope", _Rope),
     )
 
 
 class _ModelPointers(ctypes.Structure):
     _fields_ = (
         ("shape", _Shape),
-        *((name, _Pointer) for name in ("layers", "embedding", "head", "final_norm", "cosines", "sines")),
+        *((name, _Pointer) for name in ("layers", "embedding", "head", "final_norm")),
     )
 
 
@@ -113,6 +119,10 @@ class MlpArrays:
     down: torch.Tensor
 
 
+RopeTables = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines, as `rope_tables` gives them."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerArrays:
     """One layer in the kernels' form: norms and bias f32, matrices packed, this layer's part of the cache."""
@@ -129,11 +139,12 @@ class LayerArrays:
     keys: torch.Tensor
     values: torch.Tensor
     mlp: MlpArrays
+    rope: RopeTables
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelArrays:
-    """A model in the kernels' form: embedding and head packed, final norm and RoPE tables f32.
+    """A model in the kernels' form: embedding and head packed, final norm f32.
 
     With `schemes` the matrices of the layers and the head are packed as integers, not the embedding.
     """
@@ -143,8 +154,6 @@ class ModelArrays:
     embedding_scale: float
     head: torch.Tensor
     final_norm: torch.Tensor
-    cosines: torch.Tensor
-    sines: torch.Tensor
     schemes: Schemes | None
 
 
@@ -190,7 +199,7 @@ class KernelModel:
         self._adapter_tables: WeakKeyDictionary[AdapterWeights, _Table] = WeakKeyDictionary()
         shape = _shape(config, arrays, page_size)
         layers = (_Layer * config.num_layers)(*(_layer(layer) for layer in arrays.layers))
-        tensors = (arrays.embedding, arrays.head, arrays.final_norm, arrays.cosines, arrays.sines)
+        tensors = (arrays.embedding, arrays.head, arrays.final_norm)
         pointers = _ModelPointers(shape, ctypes.addressof(layers), *(tensor.data_ptr() for tensor in tensors))
         is_bf16 = arrays.embedding.dtype == torch.bfloat16
         self._handle = self._library.pie_model_new(ctypes.addressof(pointers), is_bf16)
@@ -300,6 +309,7 @@ def _layer(layer: LayerArrays) -> _Layer:
     return _Layer(
         *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
         _Mlp(mlp.gate_up.data_ptr(), mlp.down.data_ptr(), size, activation),
+        _Rope(*(table.data_ptr() for table in layer.rope), layer.rope[0].shape[1]),
     )
 
 

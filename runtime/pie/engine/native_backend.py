@@ -14,7 +14,16 @@ import numpy as np
 import torch
 
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
-from pie.engine.kernels import KernelModel, KernelRun, Kernels, KernelSampler, LayerArrays, MlpArrays, ModelArrays
+from pie.engine.kernels import (
+    KernelModel,
+    KernelRun,
+    Kernels,
+    KernelSampler,
+    LayerArrays,
+    MlpArrays,
+    ModelArrays,
+    RopeTables,
+)
 from pie.engine.memory import Arena, lazy_zeros
 from pie.engine.models.config import LayerConfig, ModelConfig
 from pie.engine.packing import BLOCK, group_of, pack
@@ -58,8 +67,6 @@ def _unknown_to_kernels(config: ModelConfig) -> str | None:
         "sliding windows": any(layer.window is not None for layer in layers),
         "soft caps": any(layer.soft_cap is not None for layer in layers),
         "mixtures of experts": any(layer.mlp.experts is not None for layer in layers),
-        "RoPE that differs between layers": len({layer.rope for layer in layers}) > 1,
-        "RoPE of a part of each head": any(layer.rope.rotary_dim != config.head_dim for layer in layers),
     }
     missing = [name for name, present in parts.items() if present]
     return f"the kernels have no {missing[0]}" if missing else None
@@ -144,23 +151,24 @@ def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch
 def _pack_model(model: LoadedModel, cache: _Cache) -> ModelArrays:
     weights, arena = model.weights, Arena()
     embedding = pack(weights.embedding, arena)
-    cosines, sines = rope_tables(model.config.layers[0].rope, model.config.max_positions)
+    config = model.config
+    ropes = {rope: rope_tables(rope, config.max_positions) for rope in {layer.rope for layer in config.layers}}
     return ModelArrays(
         layers=tuple(
-            _pack_layer(layer, does, arena, cache, index)
-            for index, (layer, does) in enumerate(zip(weights.layers, model.config.layers, strict=True))
+            _pack_layer(layer, does, ropes[does.rope], arena, cache, index)
+            for index, (layer, does) in enumerate(zip(weights.layers, config.layers, strict=True))
         ),
         embedding=embedding,
         embedding_scale=model.embedding_scale,
         head=embedding if weights.head is weights.embedding else pack(weights.head, arena),
         final_norm=weights.final_norm.float(),
-        cosines=cosines,
-        sines=sines,
         schemes=SCHEMES[model.quantization.weights] if model.quantization else None,
     )
 
 
-def _pack_layer(layer: LayerWeights, does: LayerConfig, arena: Arena, cache: _Cache, index: int) -> LayerArrays:
+def _pack_layer(
+    layer: LayerWeights, does: LayerConfig, rope: RopeTables, arena: Arena, cache: _Cache, index: int
+) -> LayerArrays:
     return LayerArrays(
         input_norm=layer.input_norm.float(),
         mlp_norm=layer.mlp_norm.float(),
@@ -174,6 +182,7 @@ def _pack_layer(layer: LayerWeights, does: LayerConfig, arena: Arena, cache: _Ca
         keys=cache.keys[index],
         values=cache.values[index],
         mlp=MlpArrays(does.mlp, gate_up=pack(layer.gate_up, arena), down=pack(layer.down, arena)),
+        rope=rope,
     )
 
 

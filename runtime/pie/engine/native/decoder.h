@@ -12,6 +12,7 @@
 #include "mlp.h"
 #include "norm.h"
 #include "products.h"
+#include "rope.h"
 
 namespace pie {
 
@@ -28,6 +29,7 @@ struct Layer {
     const void *qkv, *output;
     void *keys, *values;
     Mlp mlp;
+    Rope rope;
 };
 
 struct Rows {
@@ -44,7 +46,7 @@ struct ModelPointers {
     Shape shape;
     const Layer* layers;
     const void *embedding, *head;  // packed; the embedding always as tiles of E
-    const float *final_norm, *cosines, *sines;
+    const float* final_norm;
 };
 
 template <class E> class Decoder {
@@ -174,7 +176,7 @@ template <class E> class Decoder {
         team.wait();
     }
 
-    // Bias, head norm and RoPE; queries (scaled) go to `query`, keys and values to their pages.
+    // Bias, head norms and RoPE; queries (scaled) go to `query`, keys and values to their pages.
     void append(const Layer& layer, const Rows& rows, Team team) {
         Pages<E> cache = pages(layer);
         Range part = team.share(rows.num_rows);
@@ -185,14 +187,16 @@ template <class E> class Decoder {
             const int page = rows.pages(r)[rows.kv_index[r] / s.page_size], offset = rows.kv_index[r] % s.page_size;
             for (int h = 0; h < s.heads; h++) {
                 float* head = row + h * s.head_dim;
-                turn(head, layer.q_norm, rows.positions[r]);
+                norm_head(head, layer.q_norm);
+                layer.rope.turn(head, rows.positions[r]);
                 E* to = &query[r * query_size() + h * s.head_dim];
                 for (int d = 0; d < s.head_dim; d += LANES) store(to + d, load_floats(head + d) * s.query_scale);
             }
             for (int h = 0; h < s.kv_heads; h++) {
                 float* key = row + (s.heads + h) * s.head_dim;
                 const float* value = key + s.kv_heads * s.head_dim;
-                turn(key, layer.k_norm, rows.positions[r]);
+                norm_head(key, layer.k_norm);
+                layer.rope.turn(key, rows.positions[r]);
                 for (int d = 0; d < s.head_dim; d++) cache.write_key(page, h, offset, d, key[d]);
                 for (int d = 0; d < s.head_dim; d++) cache.write_value(page, h, offset, d, value[d]);
             }
@@ -200,16 +204,8 @@ template <class E> class Decoder {
         team.wait();
     }
 
-    // Norm one head, if there is a weight, and rotate it to its position.
-    void turn(float* head, const float* norm, int position) const {
-        const int half = s.head_dim / 2;
-        if (norm) rms_norm(head, norm, head, s.head_dim, s.norm_epsilon);
-        const float *cosine = m.cosines + int64_t(position) * half, *sine = m.sines + int64_t(position) * half;
-        for (int d = 0; d < half; d++) {
-            float a = head[d], b = head[d + half];
-            head[d] = a * cosine[d] - b * sine[d];
-            head[d + half] = b * cosine[d] + a * sine[d];
-        }
+    void norm_head(float* head, const float* weight) const {
+        if (weight) rms_norm(head, weight, head, s.head_dim, s.norm_epsilon);
     }
 
     void attend(const Layer& layer, const Rows& rows, Team team) {
