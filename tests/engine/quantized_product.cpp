@@ -10,9 +10,9 @@ static void run(const float* x, const void* packed, const int* sizes, bool in_ti
     const QuantizedMatrix<BITS> w = {(const uint8_t*)packed, sizes[1], sizes[2], sizes[3]};
     digits.take(x, rows, w.inputs, w.group, team);
 #ifdef PIE_BYTE_TILES
-    if (in_tiles) return multiply_in_byte_tiles<BITS, ADD>(digits, w, y, rows, team);
+    if (in_tiles) return multiply_in_byte_tiles<BITS, ADD>(digits.rows_from(0), w, y, rows, team);
 #endif
-    multiply_in_lanes<BITS, ADD>(digits, w, y, rows, team);
+    multiply_in_lanes<BITS, ADD>(digits.rows_from(0), w, y, rows, team);
 }
 
 extern "C" {

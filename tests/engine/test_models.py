@@ -93,8 +93,6 @@ TORCH_ALONE = {
     "gemma 2",
     "gemma 3",
     "gemma 3, linear rope of full layers",
-    "qwen3 moe",
-    "qwen3 moe, shares as they are, some layers dense",
 }
 CASES = [
     (variant, backend)

@@ -40,7 +40,7 @@ PROMPT = RNG.integers(0, 320, 50).tolist()
 LOGITS_DIFFER = {"int8": 0.05, "int4": 0.5}
 # The kernels round rows to one part in 32,512 of the largest number of a group.
 SAME = 1e-3
-BY_KERNELS: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
+BY_KERNELS: tuple[Family, ...] = ("llama", "qwen2", "qwen3", "phi3", "qwen3_moe")
 
 
 def schemes_of(weights: WeightsChoice) -> Schemes:
@@ -156,11 +156,12 @@ def test_an_adapter_changes_a_quantized_model_as_it_changes_the_model_of_its_num
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
 def test_a_row_alone_gives_what_it_gives_among_others(
-    tmp_path: Path, weights: Quantized, dtype: Literal["float32", "bfloat16"], backend: BackendChoice
+    tmp_path: Path, family: Family, weights: Quantized, dtype: Literal["float32", "bfloat16"], backend: BackendChoice
 ) -> None:
     sizes = ModelSizes(hidden_size=160, num_attention_heads=5, num_key_value_heads=1, intermediate_size=208)
-    model = write_random_model(tmp_path / "model", sizes=sizes)
+    model = write_random_model(tmp_path / "model", family, sizes=sizes)
     engine = Engine(model, weights=weights, dtype=dtype, backend=backend, num_pages=64, threads=1)
     for num_rows in (2, 3, 4, 5, 8, 13, 16, 17, 31, 33, 64):
         feeds = [Feed(Held([index]), [100 + index], probes=[Logits()]) for index in range(num_rows)]

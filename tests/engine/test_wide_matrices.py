@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import pytest
 from tests.engine.batches import Feed, Held, make_batch
 
 from pie.engine.engine import Engine
+from pie.engine.schemes import WeightsChoice
 from pie.forward import Logits
 from pie.testing import ModelSizes, write_random_model
 
@@ -65,3 +67,26 @@ def test_a_row_alone_gives_what_it_gives_among_others(wide_model: Path, num_rows
     together = logits(engine, prompts)
     for prompt, expected in zip(prompts, together, strict=True):
         assert np.array_equal(logits(engine, [prompt])[0], expected)
+
+
+@pytest.fixture(scope="module")
+def wide_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config: dict[str, object] = {"moe_intermediate_size": 768}
+    return write_random_model(
+        tmp_path_factory.mktemp("experts"), "qwen3_moe", sizes=SIZES, dtype="bfloat16", config=config
+    )
+
+
+@pytest.mark.parametrize("weights", get_args(WeightsChoice))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_among_others_of_its_experts_gives_what_it_gives_alone(
+    wide_experts: Path, weights: WeightsChoice, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Engine(wide_experts, backend="native", weights=weights, num_pages=128, threads=1)
+    monkeypatch.setattr("pie.engine.native_backend._WORK_PER_THREAD", 1)
+    engine = Engine(wide_experts, backend="native", weights=weights, num_pages=128, threads=threads)
+    prompts = [[token] for token in range(100, 203)]
+    expected = [logits(alone, [prompt])[0] for prompt in prompts]
+    for num_rows in (1, 2, 7, 16, 40, 103):
+        for got, lone in zip(logits(engine, prompts[:num_rows]), expected, strict=False):
+            assert np.array_equal(got, lone)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -56,7 +56,10 @@ class _Shape(ctypes.Structure):
 
 
 class _Mlp(ctypes.Structure):
-    _fields_ = (("gate_up", _Pointer), ("down", _Pointer), ("size", _Int), ("activation", _Int))
+    _fields_ = (
+        *((name, _Pointer) for name in ("gate_up", "down", "router")),
+        *((name, _Int) for name in ("size", "activation", "experts", "per_token", "normed")),
+    )
 
 
 _ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu_tanh", "gelu")
@@ -112,11 +115,12 @@ class _Run(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MlpArrays:
-    """What an MLP does, and its matrices, packed."""
+    """What an MLP does, and its matrices, packed; those of experts lie one above the other."""
 
     config: MlpConfig
     gate_up: torch.Tensor
     down: torch.Tensor
+    router: torch.Tensor | None
 
 
 RopeTables = tuple[torch.Tensor, torch.Tensor]
@@ -304,13 +308,19 @@ def _forms(schemes: Schemes | None) -> tuple[_Form, _Form]:
 
 def _layer(layer: LayerArrays) -> _Layer:
     tensors = (getattr(layer, name) for name, kind, *_ in _Layer._fields_ if kind is _Pointer)
-    mlp = layer.mlp
-    size, activation = mlp.config.size, _ACTIVATIONS.index(mlp.config.activation)
-    return _Layer(
-        *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
-        _Mlp(mlp.gate_up.data_ptr(), mlp.down.data_ptr(), size, activation),
-        _Rope(*(table.data_ptr() for table in layer.rope), layer.rope[0].shape[1]),
-    )
+    rope = _Rope(*map(_data, layer.rope), layer.rope[0].shape[1])
+    return _Layer(*map(_data, tensors), _mlp(layer.mlp), rope)
+
+
+def _mlp(mlp: MlpArrays) -> _Mlp:
+    config = mlp.config
+    pointers = map(_data, (mlp.gate_up, mlp.down, mlp.router))
+    experts = (0, 0, 0) if config.experts is None else astuple(config.experts)
+    return _Mlp(*pointers, config.size, _ACTIVATIONS.index(config.activation), *experts)
+
+
+def _data(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _low_rank_table(weights: AdapterWeights) -> _Table:

@@ -66,7 +66,6 @@ def _unknown_to_kernels(config: ModelConfig) -> str | None:
     parts = {
         "sliding windows": any(layer.window is not None for layer in layers),
         "soft caps": any(layer.soft_cap is not None for layer in layers),
-        "mixtures of experts": any(layer.mlp.experts is not None for layer in layers),
     }
     missing = [name for name, present in parts.items() if present]
     return f"the kernels have no {missing[0]}" if missing else None
@@ -181,7 +180,12 @@ def _pack_layer(
         output=pack(layer.output, arena),
         keys=cache.keys[index],
         values=cache.values[index],
-        mlp=MlpArrays(does.mlp, gate_up=pack(layer.gate_up, arena), down=pack(layer.down, arena)),
+        mlp=MlpArrays(
+            does.mlp,
+            gate_up=pack(layer.gate_up, arena),
+            down=pack(layer.down, arena),
+            router=None if layer.router is None else pack(layer.router, arena),
+        ),
         rope=rope,
     )
 

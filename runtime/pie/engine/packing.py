@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
@@ -17,12 +19,13 @@ BLOCK = 32
 def pack(matrix: Matrix, arena: Arena) -> torch.Tensor:
     """[outputs, inputs] to [outputs / 32, inputs / g, 32, g], or to bytes [outputs / 32, size of a block] if quantized.
 
-    Rows of zeros fill the last block.
+    Rows of zeros fill the last block. The matrices of a stack lie one after another.
     """
     if isinstance(matrix, QuantizedMatrix):
-        return _pack_quantized(matrix, arena)
+        stack = [matrix] if matrix.codes.dim() == 2 else [matrix[index] for index in range(len(matrix.codes))]
+        return _pack_quantized(stack, arena)
     group = group_of(matrix.dtype)
-    matrix = functional.pad(matrix, (0, 0, 0, -len(matrix) % BLOCK))
+    matrix = functional.pad(matrix, (0, 0, 0, -matrix.shape[-2] % BLOCK)).flatten(0, -2)
     tiles = matrix.unflatten(0, (-1, BLOCK)).unflatten(2, (-1, group)).transpose(1, 2)
     return arena.zeros(tuple(tiles.shape), tiles.dtype).copy_(tiles)
 
@@ -32,18 +35,26 @@ def group_of(dtype: torch.dtype) -> int:
     return 2 if dtype == torch.bfloat16 else 1
 
 
-def _pack_quantized(matrix: QuantizedMatrix, arena: Arena) -> torch.Tensor:
+def _pack_quantized(stack: Sequence[QuantizedMatrix], arena: Arena) -> torch.Tensor:
+    """Matrices of one size, each by itself, to bound the memory that takes."""
+    first = stack[0]
+    blocks = -(-len(first.codes) // BLOCK)
+    shape = (len(stack), blocks, BLOCK * first.scheme.size_bytes(1, first.inputs))
+    packed = arena.zeros(shape, torch.uint8)
+    for matrix, target in zip(stack, packed, strict=True):
+        _pack_blocks(matrix, target)
+    return packed.flatten(0, 1)
+
+
+def _pack_blocks(matrix: QuantizedMatrix, packed: torch.Tensor) -> None:
     """Each block holds for each group 32 scales, and then its integers."""
     scales = _blocks(matrix.scales)
     codes = _blocks(matrix.stored())
-    scheme, blocks = matrix.scheme, len(codes)
-    packed = arena.zeros((blocks, BLOCK * scheme.size_bytes(1, matrix.inputs)), torch.uint8)
     at = 0
-    for group, part in enumerate(codes.split(scheme.group, dim=2)):
-        for content in (scales[:, :, group].contiguous().view(torch.uint8), _tiles(part, scheme.bits)):
+    for group, part in enumerate(codes.split(matrix.scheme.group, dim=2)):
+        for content in (scales[:, :, group].contiguous().view(torch.uint8), _tiles(part, matrix.scheme.bits)):
             packed[:, at : at + content.shape[1]] = content
             at += content.shape[1]
-    return packed
 
 
 def _blocks(rows: torch.Tensor) -> torch.Tensor:

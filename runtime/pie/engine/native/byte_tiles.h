@@ -55,7 +55,7 @@ template <int BITS> inline int inputs_of_tiles(const QuantizedMatrix<BITS>& w) {
     return w.inputs % inputs == 0 && w.group % inputs == 0 && w.group <= 128 && tiles_allowed() ? inputs : 0;
 }
 
-inline void sum_group(const Digits& x, int64_t first, int k, int size, int step, const uint8_t* codes, GroupSums& sums) {
+inline void sum_group(const DigitRows& x, int64_t first, int k, int size, int step, const uint8_t* codes, GroupSums& sums) {
     const int8_t *high = x.high_of(first) + k, *low = x.low_of(first) + k;
     _tile_zero(0);
     _tile_zero(1);
@@ -81,7 +81,7 @@ inline void sum_group(const Digits& x, int64_t first, int k, int size, int step,
 
 // Up to 16 rows over one block of weights; the registers have been shaped for them.
 template <int BITS, bool ADD>
-void multiply_byte_tiles(const Digits& x, int64_t first, int rows, const QuantizedMatrix<BITS>& w, int step, float* y,
+void multiply_byte_tiles(const DigitRows& x, int64_t first, int rows, const QuantizedMatrix<BITS>& w, int step, float* y,
                          int64_t block) {
     Floats sums[TILE_ROWS][2] = {};
     CodesOfGroup<BITS> unpacked;
@@ -108,7 +108,7 @@ void multiply_byte_tiles(const Digits& x, int64_t first, int rows, const Quantiz
 }
 
 template <int BITS, bool ADD>
-void multiply_in_byte_tiles(const Digits& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
+void multiply_in_byte_tiles(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
     const int step = inputs_of_tiles(w), whole = rows / TILE_ROWS * TILE_ROWS;
     const Range blocks = team.share(w.outputs / BLOCK);
     if (whole) {
@@ -127,7 +127,7 @@ void multiply_in_byte_tiles(const Digits& x, const QuantizedMatrix<BITS>& w, flo
 
 // This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T, the best way that this processor has.
 template <int BITS, bool ADD>
-void multiply_quantized(const Digits& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
+void multiply_quantized(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
 #ifdef PIE_BYTE_TILES
     constexpr int WORTH_TILES = 8;  // rows
     if (rows >= WORTH_TILES && inputs_of_tiles(w)) return multiply_in_byte_tiles<BITS, ADD>(x, w, y, rows, team);

@@ -9,6 +9,7 @@
 
 #include "adapter.h"
 #include "attention.h"
+#include "experts.h"
 #include "mlp.h"
 #include "norm.h"
 #include "products.h"
@@ -53,7 +54,7 @@ template <class E> class Decoder {
    public:
     explicit Decoder(const ModelPointers& model) : m(model), s(m.shape), layers(m.layers, m.layers + s.layers) {
         for (const Layer& layer : layers) {
-            widest_mlp = std::max(widest_mlp, layer.mlp.size);
+            if (!layer.mlp.experts) widest_mlp = std::max(widest_mlp, layer.mlp.size);
             post_norms |= layer.attention_post_norm || layer.mlp_post_norm;
         }
     }
@@ -81,9 +82,19 @@ template <class E> class Decoder {
         qkv.resize(n * qkv_size()), query.resize(n * query_size()), mixed.resize(n * query_size());
         gate_up.resize(n * 2 * widest_mlp), active.resize(n * widest_mlp);
         if (post_norms) made.resize(n * s.hidden);
-        if (s.layer_form.bits || s.head_form.bits)
-            products.reserve(n, std::max({s.hidden, query_size(), widest_mlp}));
+        reserve_mixture(n);
         capacity = n;
+    }
+
+    // And for rows as integers, of which each expert has its own.
+    void reserve_mixture(size_t n) {
+        int copies = 1, widest = std::max({s.hidden, query_size(), widest_mlp});
+        for (const Layer& layer : layers) {
+            if (!layer.mlp.experts) continue;
+            mixture.reserve(layer.mlp, n);
+            copies = std::max(copies, layer.mlp.per_token), widest = std::max(widest, layer.mlp.size);
+        }
+        if (s.layer_form.bits || s.head_form.bits) products.reserve(n * copies, widest);
     }
 
     void embed(const Rows& rows, Team team) {
@@ -109,14 +120,17 @@ template <class E> class Decoder {
         add_to_stream(index, O, {layer.output, s.layer_form, s.hidden, query_size()}, mixed.data(),
                       layer.attention_post_norm, rows, team);
         norm_rows(layer.mlp_norm, rows.num_rows, team);
-        run_mlp(index, rows, team);
+        if (layer.mlp.experts)
+            run_experts(layer, rows.num_rows, team);
+        else
+            run_mlp(index, rows, team);
     }
 
     void project_heads(int index, const Rows& rows, Team team) {
         const int queries = query_size(), keys = s.kv_heads * s.head_dim, all = qkv_size();
         const E* x = normed.data();
         float* y = qkv.data();
-        project(x, {layers[index].qkv, s.layer_form, all, s.hidden}, y, rows.num_rows, team);
+        project({layers[index].qkv, s.layer_form, all, s.hidden}, x, y, rows.num_rows, team);
         adapt(index, Q, rows, x, s.hidden, y, all, queries, team);
         adapt(index, K, rows, x, s.hidden, y + queries, all, keys, team);
         adapt(index, V, rows, x, s.hidden, y + queries + keys, all, keys, team);
@@ -127,7 +141,7 @@ template <class E> class Decoder {
         const int size = mlp.size;
         const E* x = normed.data();
         float* y = gate_up.data();
-        project(x, {mlp.gate_up, s.layer_form, 2 * size, s.hidden}, y, rows.num_rows, team);
+        project({mlp.gate_up, s.layer_form, 2 * size, s.hidden}, x, y, rows.num_rows, team);
         adapt(index, GATE, rows, x, s.hidden, y, 2 * size, size, team);
         adapt(index, UP, rows, x, s.hidden, y + size, 2 * size, size, team);
         activate(mlp, y, team.share(rows.num_rows), active.data());
@@ -136,25 +150,34 @@ template <class E> class Decoder {
                       layers[index].mlp_post_norm, rows, team);
     }
 
+    void run_experts(const Layer& layer, int n, Team team) {
+        if (!layer.mlp_post_norm) return mixture.template run<true>(layer.mlp, normed.data(), n, stream.data(), team);
+        mixture.template run<false>(layer.mlp, normed.data(), n, made.data(), team);
+        add_normed(layer.mlp_post_norm, n, team);
+    }
+
     // Add a product and its adapters to the stream, normed before if there is a weight. The next operation that does not
     // share the rows out as `norm_rows` does must wait for all.
     void add_to_stream(int index, Module module, const Weights& w, const E* x, const float* post_norm,
                        const Rows& rows, Team team) {
         float* y = post_norm ? made.data() : stream.data();
         if (post_norm)
-            project(x, w, y, rows.num_rows, team);
+            project(w, x, y, rows.num_rows, team);
         else
-            project<true>(x, w, y, rows.num_rows, team);
+            project<true>(w, x, y, rows.num_rows, team);
         adapt(index, module, rows, x, w.inputs, y, s.hidden, s.hidden, team);
-        if (!post_norm) return;
-        Range part = team.share(rows.num_rows);
+        if (post_norm) add_normed(post_norm, rows.num_rows, team);
+    }
+
+    void add_normed(const float* weight, int n, Team team) {
+        Range part = team.share(n);
         for (int64_t r = part.begin; r < part.end; r++)
-            add_rms_norm(y + r * s.hidden, post_norm, &stream[r * s.hidden], s.hidden, s.norm_epsilon);
+            add_rms_norm(&made[r * s.hidden], weight, &stream[r * s.hidden], s.hidden, s.norm_epsilon);
     }
 
     // A product with a matrix of a layer; all threads have it when this returns.
-    template <bool ADD = false> void project(const E* x, const Weights& w, float* y, int n, Team team) {
-        products.template multiply<ADD>(x, w, y, n, team);
+    template <bool ADD = false> void project(const Weights& w, const E* x, float* y, int n, Team team) {
+        products.template multiply<ADD>(w, x, y, n, team);
         team.wait();
     }
 
@@ -232,7 +255,7 @@ template <class E> class Decoder {
             for (int k = 0; k < s.hidden; k += LANES) store(&normed[i * s.hidden + k], load_floats(to + k));
         }
         team.wait();
-        products.multiply(normed.data(), {m.head, s.head_form, logits_stride(), s.hidden}, logits, n, team);
+        products.multiply({m.head, s.head_form, logits_stride(), s.hidden}, normed.data(), logits, n, team);
         if (s.logit_cap != 0) cap(logits, int64_t(n) * logits_stride(), team);
     }
 
@@ -256,6 +279,7 @@ template <class E> class Decoder {
     std::vector<float> stream, qkv, gate_up, made;
     std::vector<E> normed, query, mixed, active;
     Products<E> products;
+    Mixture<E> mixture{products, s.layer_form, s.hidden};
 };
 
 }  // namespace pie

@@ -12,6 +12,20 @@
 
 namespace pie {
 
+// Some rows, from one on, which are counted from there.
+struct DigitRows {
+    const int8_t *high, *low;
+    const float* scales;
+    const int32_t* totals;
+    int width, groups;
+
+    const int8_t* high_of(int64_t row) const { return high + row * width; }
+    const int8_t* low_of(int64_t row) const { return low + row * width; }
+    const float* scales_of(int64_t row) const { return scales + row * groups; }
+    // Sums of the integers of each group.
+    const int32_t* totals_of(int64_t row) const { return totals + row * groups; }
+};
+
 class Digits {
    public:
     static constexpr int DIGIT = 128, LARGEST = 127 * DIGIT;
@@ -36,13 +50,9 @@ class Digits {
         team.wait();
     }
 
-    const int8_t* high_of(int64_t row) const { return &high[row * width]; }
-    const int8_t* low_of(int64_t row) const { return &low[row * width]; }
-    const float* scales_of(int64_t row) const { return &scales[row * groups]; }
-    // Sums of the integers of each group.
-    const int32_t* totals_of(int64_t row) const { return &totals[row * groups]; }
-
-    int width = 0, groups = 0;
+    DigitRows rows_from(int64_t row) const {
+        return {&high[row * width], &low[row * width], &scales[row * groups], &totals[row * groups], width, groups};
+    }
 
    private:
     template <class E>
@@ -74,6 +84,7 @@ class Digits {
         memcpy(to, &bytes, sizeof(bytes));
     }
 
+    int width = 0, groups = 0;
     std::vector<int8_t> high, low;
     std::vector<float> scales;
     std::vector<int32_t> totals;

@@ -8,11 +8,14 @@ namespace pie {
 
 enum Activation : int32_t { SILU, GELU_TANH, GELU };
 
-// down(activation(gate x) * up x), packed: gate_up [2 size, hidden], gate above up, and down [hidden, size].
+// down(activation(gate x) * up x), packed: gate_up [2 size, hidden], gate above up, and down [hidden, size]. A mixture of
+// experts has those of all of them one above the other, and a router [experts, hidden], as tiles always.
 struct Mlp {
-    const void *gate_up, *down;
+    const void *gate_up, *down, *router;
     int32_t size;
     Activation activation;
+    int32_t experts, per_token;  // 0 without a mixture
+    int32_t normed;              // the shares of those chosen add up to one
 };
 
 // x / (1 + e^-x).

@@ -64,7 +64,7 @@ template <int BITS> inline void load_codes(const uint8_t*& from, Codes codes[2])
 }
 
 template <int BITS, int ROWS, bool ADD>
-inline void multiply_block(const Digits& x, int64_t first, const QuantizedMatrix<BITS>& w, float* y, int64_t block) {
+inline void multiply_block(const DigitRows& x, int64_t first, const QuantizedMatrix<BITS>& w, float* y, int64_t block) {
     Floats sums[ROWS][2] = {};
     const uint8_t* from = w.block(block);
     const int8_t *high = x.high_of(first), *low = x.low_of(first);
@@ -103,7 +103,7 @@ inline void multiply_block(const Digits& x, int64_t first, const QuantizedMatrix
 
 // This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T.
 template <int BITS, bool ADD>
-void multiply_in_lanes(const Digits& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
+void multiply_in_lanes(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
     const Range blocks = team.share(w.outputs / BLOCK);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
         int r = 0;
