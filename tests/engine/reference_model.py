@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,17 @@ __all__ = ["reference_logits"]
 Array = npt.NDArray[np.float64]
 
 
-def reference_logits(model_dir: Path, tokens: list[int], positions: list[int], visible: npt.NDArray[np.bool_]) -> Array:
-    """Logits [tokens, vocab] of one sequence where token i sees token j if `visible[i, j]`."""
+def reference_logits(
+    model_dir: Path,
+    tokens: list[int],
+    positions: list[int],
+    visible: npt.NDArray[np.bool_],
+    soft_caps: Mapping[int, float] = MappingProxyType({}),
+) -> Array:
+    """Logits [tokens, vocab] of one sequence where token i sees token j if `visible[i, j]`, or `visible[layer, i, j]`.
+
+    The scores s of the layers in `soft_caps` become c * tanh(s / c).
+    """
     config = json.loads((model_dir / "config.json").read_text())
     weights = {name: tensor.astype(np.float64) for name, tensor in load_file(model_dir / "model.safetensors").items()}
     dim, group = config["head_dim"], config["num_attention_heads"] // config["num_key_value_heads"]
@@ -34,6 +45,7 @@ def reference_logits(model_dir: Path, tokens: list[int], positions: list[int], v
         )
 
     stream = weights["model.embed_tokens.weight"][tokens]
+    visible = np.broadcast_to(visible, (config["num_hidden_layers"], len(tokens), len(tokens)))
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}."
         x = norm(stream, prefix + "input_layernorm")
@@ -43,7 +55,9 @@ def reference_logits(model_dir: Path, tokens: list[int], positions: list[int], v
         q, k = rotate(norm(q, prefix + "self_attn.q_norm")), rotate(norm(k, prefix + "self_attn.k_norm"))
         k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
         scores = np.einsum("ihd,jhd->hij", q, k) / np.sqrt(dim)
-        scores = np.where(visible, scores, -np.inf)
+        if layer in soft_caps:
+            scores = soft_caps[layer] * np.tanh(scores / soft_caps[layer])
+        scores = np.where(visible[layer], scores, -np.inf)
         shares = np.exp(scores - np.maximum(scores.max(-1, keepdims=True), -1e300))
         shares /= np.maximum(shares.sum(-1, keepdims=True), 1e-300)
         mixed = np.einsum("hij,jhd->ihd", shares, v).reshape(len(tokens), -1)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 from pie.engine.adapters.adapter_file import read_adapter
 from pie.engine.adapters.weights import MODULES
 from pie.engine.engine import Engine
-from pie.engine.weights import LoadedModel, load_model
 from pie.errors import AdapterError
 from pie.forward import AdapterUse, Embedding, Logits, Probe
 from pie.testing import Family, write_random_model
@@ -45,13 +44,7 @@ MODELS: dict[str, tuple[Family, dict[str, object]]] = {
         {"norm_topk_prob": False, "mlp_only_layers": [1], "num_experts": 40, "num_experts_per_tok": 7},
     ),
 }
-TORCH_ALONE = {"mistral", "gemma2", "gemma3"}
-CASES = [
-    (name, backend)
-    for name in MODELS
-    for backend in get_args(BackendChoice)
-    if backend == "torch" or name not in TORCH_ALONE
-]
+CASES = [(name, backend) for name in MODELS for backend in get_args(BackendChoice)]
 PHI_MODULES = ("qkv", "o", "gate_up", "down")
 RNG = np.random.default_rng(5)
 PROMPTS = [RNG.integers(0, 320, length).tolist() for length in (1, 7, 16, 17, 50, 65, 90, 40)]
@@ -143,39 +136,26 @@ def test_a_decode_run_gives_the_tokens_and_keys_of_single_steps(
         assert torch.equal(*(engine.read_pages(holder.pages)[:, :, : holder.length] for engine in engines))
 
 
-def test_layers_turn_differently_in_the_kernels_as_in_torch(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_windows(path: Path, **options: Any) -> LoadedModel:
-        model = load_model(path, **options)
-        layers = tuple(replace(layer, window=None) for layer in model.config.layers)
-        return replace(model, config=replace(model.config, layers=layers))
-
-    monkeypatch.setattr("pie.engine.engine.load_model", without_windows)
-    engines = [
-        Engine(models("gemma3_text"), backend=backend, num_pages=8, threads=1) for backend in get_args(BackendChoice)
-    ]
-    assert len({layer.rope for layer in engines[0].config.layers}) == 2
-    got, expected = (row_logits(engine, held(0), PROMPTS[6]) for engine in engines)
-    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
-
-
-def test_a_window_of_the_model_is_a_mask_of_every_row(tmp_path: Path) -> None:
+def test_a_window_of_the_model_is_a_mask_of_every_row(tmp_path: Path, backend: BackendChoice) -> None:
     sliding = write_random_model(tmp_path / "sliding", "mistral")
     full = write_random_model(tmp_path / "full", "mistral", config={"sliding_window": None})
     tokens = RNG.integers(0, 320, 100).tolist()
     place = np.arange(len(tokens))
     visible = (place <= place[:, None]) & (place > place[:, None] - 24)
     feed = Feed(held(0), tokens, probes=[Logits()], probe_rows="all", visible=visible)
-    by_mask = Engine(full, backend="torch", num_pages=8, threads=1).step(make_batch([feed], vocab_size=320)).probes
-    by_model = row_logits(Engine(sliding, backend="torch", num_pages=8, threads=1), held(0), tokens)
+    by_mask = Engine(full, backend=backend, num_pages=8, threads=1).step(make_batch([feed], vocab_size=320)).probes
+    by_model = row_logits(Engine(sliding, backend=backend, num_pages=8, threads=1), held(0), tokens)
     np.testing.assert_array_equal(by_model, np.stack(by_mask))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["mistral", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize(
+    ("name", "choice"), [("mistral", "native"), ("mistral", "torch"), ("gemma2", "torch"), ("gemma3_text", "torch")]
+)
 @pytest.mark.parametrize(("size", "sink"), [(33, 4), (9, 40)])
 def test_a_window_counts_tokens_also_where_masked_pages_are_left_out(
-    models: Models, name: Family, size: int, sink: int
+    models: Models, name: Family, choice: BackendChoice, size: int, sink: int
 ) -> None:
-    engine = Engine(models(name), backend="torch", num_pages=64, threads=1)
+    engine = Engine(models(name), backend=choice, num_pages=64, threads=1)
     tokens = np.random.default_rng(size).integers(0, 320, LENGTH).tolist()
     visible = windows(size, sink)
     trimmed, skipped = asyncio.run(by_scheduler(engine, tokens, visible))

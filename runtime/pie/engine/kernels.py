@@ -19,6 +19,7 @@ import torch  # before the kernels are loaded: they use torch's OpenMP runtime
 
 from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import MODULES, AdapterWeights
+from pie.engine.attention import Scores
 from pie.engine.backend import Drawn, Draws, Rows, Run
 from pie.engine.kernel_build import build_kernels
 from pie.engine.models.config import Activation, MlpConfig, ModelConfig
@@ -70,12 +71,17 @@ class _Rope(ctypes.Structure):
     _fields_ = (("cosines", _Pointer), ("sines", _Pointer), ("pairs", _Int))
 
 
+class _Scores(ctypes.Structure):
+    _fields_ = (("window", _Int), ("soft_cap", _Float))
+
+
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, _Pointer) for name in ("input_norm", "mlp_norm", "attention_post_norm", "mlp_post_norm")),
         *((name, _Pointer) for name in ("q_norm", "k_norm", "qkv_bias", "qkv", "output", "keys", "values")),
         ("mlp", _Mlp),
         ("rope", _Rope),
+        ("scores", _Scores),
     )
 
 
@@ -90,7 +96,7 @@ class _Rows(ctypes.Structure):
     _fields_ = (
         *((name, _Int) for name in ("num_rows", "num_logits", "table_width", "mask_width")),
         *((name, _Pointer) for name in ("token_ids", "positions", "sequence_of_row", "kv_index", "page_table")),
-        *((name, _Pointer) for name in ("logit_rows", "key_mask", "mask_of_row")),
+        *((name, _Pointer) for name in ("logit_rows", "key_mask", "mask_of_row", "page_numbers")),
         *((name, _Pointer) for name in ("adapter_tables", "adapter_of_row")),
     )
 
@@ -144,6 +150,7 @@ class LayerArrays:
     values: torch.Tensor
     mlp: MlpArrays
     rope: RopeTables
+    scores: Scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -309,7 +316,8 @@ def _forms(schemes: Schemes | None) -> tuple[_Form, _Form]:
 def _layer(layer: LayerArrays) -> _Layer:
     tensors = (getattr(layer, name) for name, kind, *_ in _Layer._fields_ if kind is _Pointer)
     rope = _Rope(*map(_data, layer.rope), layer.rope[0].shape[1])
-    return _Layer(*map(_data, tensors), _mlp(layer.mlp), rope)
+    scores = _Scores(min(layer.scores.window or 0, 2**31 - 1), layer.scores.soft_cap or 0.0)
+    return _Layer(*map(_data, tensors), _mlp(layer.mlp), rope, scores)
 
 
 def _mlp(mlp: MlpArrays) -> _Mlp:
@@ -340,7 +348,7 @@ def _rows(rows: Rows, adapter_tables: npt.NDArray[np.uintp]) -> _Rows:
         len(rows.logit_rows),
         rows.page_table.shape[1],
         0 if mask is None else mask.shape[1],
-        *_addresses(*arrays, mask, mask_of_row, adapter_tables, rows.adapter_of_row),
+        *_addresses(*arrays, mask, mask_of_row, rows.page_numbers, adapter_tables, rows.adapter_of_row),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pie.engine.attention import Scores
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
 from pie.engine.kernels import (
     KernelModel,
@@ -53,22 +54,7 @@ def why_not_native(config: ModelConfig, page_size: int) -> str | None:
     for name, value, divisor in multiples:
         if value % divisor:
             return f"{name} is {value}, not a multiple of {divisor}"
-    return _unknown_to_kernels(config) or _too_wide(config)
-
-
-def _too_wide(config: ModelConfig) -> str | None:
     return f"head_dim is {config.head_dim}, above {_MAX_HEAD_DIM}" if config.head_dim > _MAX_HEAD_DIM else None
-
-
-def _unknown_to_kernels(config: ModelConfig) -> str | None:
-    """Which part of the model the kernels do not have, in one line."""
-    layers = config.layers
-    parts = {
-        "sliding windows": any(layer.window is not None for layer in layers),
-        "soft caps": any(layer.soft_cap is not None for layer in layers),
-    }
-    missing = [name for name, present in parts.items() if present]
-    return f"the kernels have no {missing[0]}" if missing else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,6 +173,7 @@ def _pack_layer(
             router=None if layer.router is None else pack(layer.router, arena),
         ),
         rope=rope,
+        scores=Scores(does.window, does.soft_cap),
     )
 
 

@@ -36,21 +36,45 @@ template <class E> struct Pages {
     }
 };
 
-// Which keys a row sees: 0 … last, and of those only where `mask` is set, if there is one.
+// What a layer does to its scores: a row sees `window` tokens of its sequence at most, its own included, and scores are
+// bounded by `soft_cap` * tanh(score / `soft_cap`); 0 leaves one out.
+struct Scores {
+    int32_t window;
+    float soft_cap;
+
+    Floats capped(Floats scores) const {
+        return soft_cap == 0 ? scores : soft_cap * hyperbolic_tangent(scores / soft_cap);
+    }
+};
+
+// Which keys a row sees: 0 … last, of those only where `mask` is set, if there is one, and only in the window. Windows
+// count places in the sequence, which `numbers` tells for each page; null where page i is the i-th.
 struct Visible {
-    const int32_t* pages;
+    const int32_t *pages, *numbers;
     int last;
     const uint8_t* mask;
+    int window;
+
+    // Where the first 16 keys that may be in the window begin: where pages are left out, keys lie nearer than they are.
+    int first() const { return window && last >= window ? (last - window + 1) / LANES * LANES : 0; }
+
+    // Whether some keys up to `last` may be unseen.
+    bool partly() const { return mask || window; }
+
+    int place(int key, int page_size) const {
+        return numbers ? numbers[key / page_size] * page_size + key % page_size : key;
+    }
 
     template <class E> size_t tile(const Pages<E>& cache, int head, int key) const {
         return cache.tile(pages[key / cache.page_size], head, key % cache.page_size);
     }
 
     // Lanes of the 16 keys from `first` that are seen, all ones or all zeros.
-    Ints lanes(int first) const {
-        if (!mask && first + LANES <= last + 1) return ~Ints{};
+    Ints lanes(int first, int page_size) const {
+        const int before = window ? place(last, page_size) - window + 1 - place(first, page_size) : 0;
+        if (!mask && before <= 0 && first + LANES <= last + 1) return ~Ints{};
         Ints ids = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-        Ints seen = ids <= last - first;
+        Ints seen = (ids <= last - first) & (ids >= before);
         if (mask)
             for (int i = 0; i < LANES && first + i <= last; i++)
                 if (!mask[first + i]) seen[i] = 0;
@@ -66,7 +90,8 @@ inline bool any(Ints lanes) {
 
 // HEADS query heads that share one key head, for one row: query and out are [HEADS, head_dim].
 template <class E, int HEADS>
-void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visible& visible, E* out) {
+void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visible& visible, const Scores& rules,
+                  E* out) {
     typedef Tiling<E> T;
     constexpr int GROUP = T::GROUP;
     const int dim = cache.head_dim;
@@ -77,9 +102,9 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
         best[h] = -INFINITY, total[h] = Floats{};
         std::fill(mixed[h], mixed[h] + dim, 0.0f);
     }
-    for (int first = 0; first <= visible.last; first += LANES) {
-        Ints seen = visible.lanes(first);
-        if (visible.mask && !any(seen)) continue;
+    for (int first = visible.first(); first <= visible.last; first += LANES) {
+        Ints seen = visible.lanes(first, cache.page_size);
+        if (visible.partly() && !any(seen)) continue;
         const size_t at = visible.tile(cache, kv_head, first);
         const E *keys = cache.keys + at, *values = cache.values + at;
         const size_t next = first + LANES > visible.last ? at : visible.tile(cache, kv_head, first + LANES);
@@ -95,7 +120,7 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
             }
         alignas(64) E weights[HEADS][LANES];
         for (int h = 0; h < HEADS; h++) {
-            Floats score = seen ? scores[h][0] + scores[h][1] : Floats{} - INFINITY;
+            Floats score = seen ? rules.capped(scores[h][0] + scores[h][1]) : Floats{} - INFINITY;
             float now = maximum(score);
             if (now > best[h]) {
                 float shrink = best[h] == -INFINITY ? 0.0f : expf(best[h] - now);
@@ -135,16 +160,17 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
 
 // All query heads of one key head.
 template <class E>
-void attend_group(const E* query, int heads, const Pages<E>& cache, int kv_head, const Visible& visible, E* out) {
+void attend_group(const E* query, int heads, const Pages<E>& cache, int kv_head, const Visible& visible,
+                  const Scores& rules, E* out) {
     for (int done = 0; done < heads;) {
         int now = std::min(MAX_HEADS_AT_ONCE, heads - done);
         const E* from = query + done * cache.head_dim;
         E* to = out + done * cache.head_dim;
         switch (now) {
-            case 1: attend_heads<E, 1>(from, cache, kv_head, visible, to); break;
-            case 2: attend_heads<E, 2>(from, cache, kv_head, visible, to); break;
-            case 3: attend_heads<E, 3>(from, cache, kv_head, visible, to); break;
-            default: attend_heads<E, 4>(from, cache, kv_head, visible, to); break;
+            case 1: attend_heads<E, 1>(from, cache, kv_head, visible, rules, to); break;
+            case 2: attend_heads<E, 2>(from, cache, kv_head, visible, rules, to); break;
+            case 3: attend_heads<E, 3>(from, cache, kv_head, visible, rules, to); break;
+            default: attend_heads<E, 4>(from, cache, kv_head, visible, rules, to); break;
         }
         done += now;
     }

@@ -31,6 +31,7 @@ struct Layer {
     void *keys, *values;
     Mlp mlp;
     Rope rope;
+    Scores scores;
 };
 
 struct Rows {
@@ -38,9 +39,16 @@ struct Rows {
     const int32_t *token_ids, *positions, *sequence_of_row, *kv_index, *page_table, *logit_rows;
     const uint8_t* key_mask;      // null if no row is masked
     const int32_t* mask_of_row;   // row of key_mask, or -1
+    const int32_t* page_numbers;  // as page_table; null if page i of a sequence is its i-th
     Adapters adapters;
 
     const int32_t* pages(int row) const { return page_table + int64_t(sequence_of_row[row]) * table_width; }
+    Visible visible(int row, const Scores& scores) const {
+        const int mask_row = key_mask ? mask_of_row[row] : -1;
+        const uint8_t* mask = mask_row < 0 ? nullptr : key_mask + int64_t(mask_row) * mask_width;
+        const int32_t* numbers = page_numbers ? page_numbers + (pages(row) - page_table) : nullptr;
+        return {pages(row), numbers, kv_index[row], mask, scores.window};
+    }
 };
 
 struct ModelPointers {
@@ -237,10 +245,9 @@ template <class E> class Decoder {
         // Rows differ in length: every thread takes each count-th of them rather than one piece.
         for (int64_t item = team.index; item < int64_t(rows.num_rows) * s.kv_heads; item += team.count) {
             const int64_t r = item / s.kv_heads, kv_head = item % s.kv_heads;
-            const int mask_row = rows.key_mask ? rows.mask_of_row[r] : -1;
-            const uint8_t* mask = mask_row < 0 ? nullptr : rows.key_mask + int64_t(mask_row) * rows.mask_width;
+            const Visible visible = rows.visible(r, layer.scores);
             const size_t at = r * query_size() + kv_head * group * s.head_dim;
-            attend_group(&query[at], group, cache, kv_head, Visible{rows.pages(r), rows.kv_index[r], mask}, &mixed[at]);
+            attend_group(&query[at], group, cache, kv_head, visible, layer.scores, &mixed[at]);
         }
         team.wait();
     }

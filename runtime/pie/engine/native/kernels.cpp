@@ -149,7 +149,7 @@ struct Going {
     Rows rows(const Rows& like, int count) const {
         const Adapters adapters = {like.adapters.tables, adapter_of_row.empty() ? nullptr : adapter_of_row.data()};
         return {count, count, like.table_width, 0, token_ids.data(), positions.data(), sequence_of_row.data(),
-                kv_index.data(), like.page_table, logit_rows.data(), nullptr, nullptr, adapters};
+                kv_index.data(), like.page_table, logit_rows.data(), nullptr, nullptr, like.page_numbers, adapters};
     }
     // Row `from` draws `token` and goes on as row `to`.
     void advance(int from, int to, int32_t token) {
