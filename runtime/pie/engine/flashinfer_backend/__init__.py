@@ -1,0 +1,1 @@
+"""The GPU backend: flashinfer's kernels behind the engine's interface, and the tables that they read."""
