@@ -15,11 +15,14 @@ _LINEAR_ROWS = 16
 def linear(rows: torch.Tensor, weight: Matrix) -> torch.Tensor:
     """`rows @ weight.T`: [R, inputs] f32 by [outputs, inputs] gives [R, outputs] f32.
 
-    Matrix libraries choose the order of additions by the number of rows; blocks of one size keep it the same. A
-    quantized matrix is made wide for the time of the product, so that only its small form is kept.
+    Matrix libraries choose the order of additions by the number of rows; blocks of one size keep it the same. A GPU
+    would read the weights once for each block, so there rows go together, and agree up to rounding. A quantized
+    matrix is made wide for the time of the product, so that only its small form is kept.
     """
     if isinstance(weight, QuantizedMatrix):
         weight = weight.wide()
+    if rows.is_cuda:
+        return functional.linear(rows.to(weight.dtype), weight).float()
     num_rows = len(rows)
     rows = functional.pad(rows.to(weight.dtype), (0, 0, 0, -num_rows % _LINEAR_ROWS))
     blocks = [functional.linear(block, weight) for block in rows.split(_LINEAR_ROWS)]

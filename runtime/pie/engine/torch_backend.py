@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from pie.engine.adapters.torch_rows import AdaptedRows
+from pie.engine.attention import Scores, attend, plan_attention
 from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
 from pie.engine.decode_run import decode_run
 from pie.engine.kv_cache import KVCache
@@ -25,9 +27,8 @@ class TorchBackend:
     def __init__(self, model: LoadedModel, *, num_pages: int, page_size: int) -> None:
         """Place `model` beside a cache of `num_pages` pages."""
         self._decoder = Decoder(model)
-        self._cache = KVCache(
-            model.config, num_pages=num_pages, page_size=page_size, dtype=model.weights.embedding.dtype
-        )
+        self._dtype = model.weights.embedding.dtype
+        self._cache = KVCache(model.config, num_pages=num_pages, page_size=page_size, dtype=self._dtype)
 
     @property
     def kv_memory(self) -> Sequence[torch.Tensor]:
@@ -37,7 +38,15 @@ class TorchBackend:
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
         with torch.inference_mode():
-            return self._decoder.forward(rows, self._cache)
+            adapted = AdaptedRows(rows, self._dtype)
+            stream = self._decoder.run(
+                torch.from_numpy(rows.token_ids),
+                torch.from_numpy(rows.positions),
+                _CacheAttention(rows, self._cache),
+                adapted,
+            )
+            hidden, logits = self._decoder.head(stream[torch.from_numpy(rows.logit_rows)])
+            return Outputs(hidden.numpy(), logits.numpy())
 
     def sample(self, outputs: Outputs, draws: Draws) -> Drawn:
         """Draw one token per sampler."""
@@ -58,3 +67,17 @@ class TorchBackend:
     def write_pages(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
         """Put what `read_pages` gave into `pages`."""
         self._cache.write(pages, content)
+
+
+class _CacheAttention:
+    """The keys and values of a step's rows in a `KVCache` (see `pie.engine.models.step.StepAttention`)."""
+
+    def __init__(self, rows: Rows, cache: KVCache) -> None:
+        self._cache = cache
+        self._plan = plan_attention(rows, cache.page_size)
+
+    def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        self._cache.append(layer, self._plan.slots, keys, values)
+
+    def attend(self, layer: int, queries: torch.Tensor, scores: Scores) -> torch.Tensor:
+        return attend(queries, self._cache, layer, self._plan, scores)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import torch
 
-from pie.engine.adapters.torch_rows import AdaptedRows
-from pie.engine.attention import Scores, attend, plan_attention
-from pie.engine.backend import Outputs, Rows
-from pie.engine.kv_cache import KVCache
+from pie.engine.attention import Scores
 from pie.engine.linear import linear
 from pie.engine.models.mlp import Mlp, project
+from pie.engine.models.step import StepAdapters, StepAttention
 from pie.engine.rope import rope_tables
 from pie.engine.weights import LoadedModel
 
@@ -20,7 +18,7 @@ __all__ = ["Decoder"]
 
 
 class Decoder:
-    """A model's layers, run over rows whose keys and values live in a `KVCache`."""
+    """A model's layers, run over rows on the device where the weights are."""
 
     def __init__(self, model: LoadedModel) -> None:
         """Take the weights as they are; nothing is copied."""
@@ -28,22 +26,21 @@ class Decoder:
         self._weights = model.weights
         self._embedding_scale = model.embedding_scale
         self._ropes = {
-            rope: rope_tables(rope, model.config.max_positions)
+            rope: tuple(t.to(model.weights.embedding.device) for t in rope_tables(rope, model.config.max_positions))
             for rope in {layer.rope for layer in model.config.layers}
         }
 
-    def forward(self, rows: Rows, cache: KVCache) -> Outputs:
-        """Append the rows' keys and values to `cache` and give the outputs of the logit rows."""
+    def run(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, attention: StepAttention, adapted: StepAdapters
+    ) -> torch.Tensor:
+        """The stream [R, hidden] f32 after all layers, of rows with these ids and positions [R] i32."""
         config, weights = self._config, self._weights
-        plan = plan_attention(rows, cache.page_size)
-        positions = torch.from_numpy(rows.positions)
         rotations = {rope: tuple(t[positions][:, None] for t in tables) for rope, tables in self._ropes.items()}
-        adapted = AdaptedRows(rows, weights.embedding.dtype)
-        stream = weights.embedding[torch.from_numpy(rows.token_ids)].float() * self._embedding_scale
+        stream = weights.embedding[token_ids].float() * self._embedding_scale
         for index, (does, layer) in enumerate(zip(config.layers, weights.layers, strict=True)):
             query, key, value = self._project(index, stream, rotations[does.rope], adapted)
-            cache.append(index, plan.slots, key, value)
-            mixed = attend(query, cache, index, plan, Scores(does.window, does.soft_cap))
+            attention.append(index, key, value)
+            mixed = attention.attend(index, query, Scores(does.window, does.soft_cap))
             onto = None if does.post_norms else stream
             out = project(mixed, layer.output, onto)
             adapted.add(index, "o", mixed, out)
@@ -51,15 +48,18 @@ class Decoder:
             normed = rms_norm(stream, layer.mlp_norm, config.norm_epsilon)
             out = Mlp(does.mlp, layer, index, adapted).run(normed, None if does.post_norms else stream)
             stream = self._join(stream, out, layer.mlp_post_norm)
-        stream = stream[torch.from_numpy(rows.logit_rows)]
-        hidden = rms_norm(stream, weights.final_norm, config.norm_epsilon)
-        logits = linear(hidden, weights.head)
-        if config.logit_cap is not None:
-            logits = config.logit_cap * torch.tanh(logits / config.logit_cap)
-        return Outputs(hidden.numpy(), logits.numpy())
+        return stream
+
+    def head(self, stream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `Outputs` holds of some rows of the stream [L, hidden]: the normed rows and their logits."""
+        hidden = rms_norm(stream, self._weights.final_norm, self._config.norm_epsilon)
+        logits = linear(hidden, self._weights.head)
+        if self._config.logit_cap is not None:
+            logits = self._config.logit_cap * torch.tanh(logits / self._config.logit_cap)
+        return hidden, logits
 
     def _project(
-        self, index: int, stream: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], adapted: AdaptedRows
+        self, index: int, stream: torch.Tensor, rotation: tuple[torch.Tensor, ...], adapted: StepAdapters
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Query (scaled), key and value `[R, heads, head_dim]` of a layer, normed and rotated."""
         config, layer = self._config, self._weights.layers[index]
@@ -88,7 +88,7 @@ def rms_norm(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.
     return rows * torch.rsqrt(mean_square + epsilon) * weight.float()
 
 
-def rotate(heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def rotate(heads: torch.Tensor, rotation: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Apply RoPE to `[R, heads, head_dim]`: of the part that is turned, the first half pairs with the second."""
     cosine, sine = rotation
     pairs = cosine.shape[-1]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from pie.engine.adapters.torch_rows import AdaptedRows
 from pie.engine.linear import linear
 from pie.engine.models.config import Activation, Experts, MlpConfig
+from pie.engine.models.step import StepAdapters
 from pie.engine.quantization import Matrix
 from pie.engine.weights import LayerWeights
 
@@ -26,7 +26,7 @@ class Mlp:
     config: MlpConfig
     weights: LayerWeights
     index: int
-    adapted: AdaptedRows
+    adapted: StepAdapters
 
     def run(self, rows: torch.Tensor, onto: torch.Tensor | None) -> torch.Tensor:
         """What it gives for normed rows [R, hidden], added to `onto` if there is one: [R, hidden] f32."""
