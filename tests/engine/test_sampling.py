@@ -1,4 +1,4 @@
-"""Draws follow their filters exactly, their probabilities closely, and their seeds only; both samplers agree."""
+"""Draws follow their filters exactly, their probabilities closely, and their seeds only; all samplers agree."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pie.engine.backend import Drawn, Draws, DrawStatus
+from pie.engine.flashinfer_backend.device_sampling import draw_on_device
 from pie.engine.kernel_build import default_cache_dir
 from pie.engine.kernels import KernelSampler, load_kernels
 from pie.engine.sampling import draw_tokens, kept_tokens, uniforms
@@ -64,9 +66,16 @@ def native() -> NativeSampler:
     return NativeSampler(default_cache_dir())
 
 
-@pytest.fixture(params=["native", "numpy"])
+def draw_in_torch(logits: Float32Array, draws: Draws) -> Drawn:
+    """The sampler of the GPU with the signature of `draw_tokens`; on a GPU if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokens, status = draw_on_device(torch.from_numpy(logits).to(device), draws)
+    return Drawn(tokens.cpu().numpy()[:, None], (status == 0).to(torch.int32).cpu().numpy(), status.cpu().numpy())
+
+
+@pytest.fixture(params=["native", "numpy", "torch"])
 def draw(request: pytest.FixtureRequest, native: NativeSampler) -> object:
-    return native if request.param == "native" else draw_tokens
+    return {"native": native, "numpy": draw_tokens, "torch": draw_in_torch}[request.param]
 
 
 def plain_filter(logits: list[float], sampler: Sampler) -> list[int]:
@@ -116,17 +125,18 @@ def test_filters_keep_what_their_definition_keeps(
     ),
     seed=st.integers(0, 2**64 - 1),
 )
-def test_both_samplers_draw_the_same_tokens(
+def test_all_samplers_draw_the_same_tokens(
     native: NativeSampler, logits: list[float], sampler: Sampler, seed: int
 ) -> None:
     rows = np.tile(np.array(logits, np.float32), (40, 1))
     seeds = np.full(40, seed, np.uint64)
     draws = replace(draws_of([sampler] * 40), seeds=seeds, counters=np.arange(40, dtype=np.uint64))
-    expected, got = draw_tokens(rows, draws), native(rows, draws)
-    np.testing.assert_array_equal(got.status, expected.status)
-    differing = np.flatnonzero(got.tokens[:, 0] != expected.tokens[:, 0])
-    # f32 against f64 weights: a number within rounding of a border may fall on the other side, and that is all.
-    assert all(near_a_border(logits, sampler, seed, counter) for counter in differing.tolist())
+    expected = draw_tokens(rows, draws)
+    for got in (native(rows, draws), draw_in_torch(rows, draws)):
+        np.testing.assert_array_equal(got.status, expected.status)
+        differing = np.flatnonzero(got.tokens[:, 0] != expected.tokens[:, 0])
+        # f32 against f64 weights: a number within rounding of a border may fall on the other side, and that is all.
+        assert all(near_a_border(logits, sampler, seed, counter) for counter in differing.tolist())
 
 
 def near_a_border(logits: list[float], sampler: Sampler, seed: int, counter: int) -> bool:
@@ -157,14 +167,15 @@ def near_a_cut(weights: npt.NDArray[np.float64], sampler: Sampler) -> bool:
         Sampler(50.0, top_p=0.999),
     ],
 )
-def test_both_samplers_agree_on_large_and_flat_vocabularies(
+def test_all_samplers_agree_on_large_and_flat_vocabularies(
     native: NativeSampler, vocab_size: int, sampler: Sampler
 ) -> None:
     rng = np.random.default_rng(vocab_size)
     logits = (np.round(rng.normal(0, 3, (24, vocab_size)) * 64) / 64).astype(np.float32)  # coarse, so that many tie
     draws = draws_of([sampler] * 24)
-    differing = (native(logits, draws).tokens != draw_tokens(logits, draws).tokens).sum()
-    assert differing <= 1  # a number within f32 rounding of a border
+    expected = draw_tokens(logits, draws).tokens
+    assert (native(logits, draws).tokens != expected).sum() <= 1  # a number within f32 rounding of a border
+    np.testing.assert_array_equal(draw_in_torch(logits, draws).tokens, expected)
 
 
 def test_every_share_is_drawn_as_often_as_its_probability_says(draw: object) -> None:
