@@ -1,4 +1,4 @@
-"""Small random models and engines over them, one per backend."""
+"""Small random models and engines over them, one per backend. The GPU's kernels want heads of 64 numbers."""
 
 from __future__ import annotations
 
@@ -7,39 +7,84 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.engine.flashinfer_backend.reference_library import on_reference_kernels
 
 from pie.engine.engine import Engine
-from pie.testing import Family, write_random_model
+from pie.engine.flashinfer_backend.availability import check_flashinfer
+from pie.engine.weights import load_model
+from pie.errors import ModelError
+from pie.testing import Family, ModelSizes, write_random_model
 
 BackendChoice = Literal["native", "torch"]
+AnyBackend = Literal["native", "torch", "tables", "flashinfer"]
 MakeEngine = Callable[..., Engine]
 
 
+def why_no_gpu() -> str | None:
+    """Why the tests of a GPU cannot run here; None if they can."""
+    try:
+        check_flashinfer()
+    except ModelError as error:
+        return error.cause
+    return None
+
+
+ON_GPU = pytest.param(
+    "flashinfer", marks=[pytest.mark.gpu, pytest.mark.skipif(why_no_gpu() is not None, reason=str(why_no_gpu()))]
+)
+ON_CPU = ["native", "torch", "tables"]
+
+
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Path]:
-    """The random model of a family, written once."""
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family, int], Path]:
+    """The random model of a family with heads of such a width, written once."""
     folder = tmp_path_factory.mktemp("models")
 
-    def model(family: Family) -> Path:
-        path = folder / family
-        return path if path.exists() else write_random_model(path, family)
+    def model(family: Family, head_dim: int) -> Path:
+        path = folder / f"{family}-{head_dim}"
+        return path if path.exists() else write_random_model(path, family, sizes=ModelSizes(head_dim=head_dim))
 
     return model
 
 
-@pytest.fixture(params=["native", "torch"])
-def backend(request: pytest.FixtureRequest) -> BackendChoice:
-    """Each backend in turn."""
-    choice: BackendChoice = request.param
+@pytest.fixture
+def models(model_of: Callable[[Family, int], Path], request: pytest.FixtureRequest) -> Callable[[Family], Path]:
+    """The random model of a family, for the backend of the test if it has one."""
+    backend = request.getfixturevalue("backend") if "backend" in request.fixturenames else "torch"
+    return lambda family: model_of(family, 64 if backend == "flashinfer" else ModelSizes().head_dim)
+
+
+@pytest.fixture(params=ON_CPU)
+def backend(request: pytest.FixtureRequest) -> AnyBackend:
+    """Each backend of a CPU in turn; "tables" is that of flashinfer with its kernels in numpy.
+
+    What holds up to rounding alone is told of a GPU too: such a module has a fixture of this name with `ON_GPU`.
+    """
+    choice: AnyBackend = request.param
     return choice
 
 
+def tolerance(backend: AnyBackend) -> float:
+    """How far numbers may be from the exact ones, by the largest of them: a GPU computes in bfloat16."""
+    return 0.05 if backend == "flashinfer" else 1e-5
+
+
+def engine_on(backend: AnyBackend, path: Path, options: dict[str, object]) -> Engine:
+    """An engine over the model in a directory."""
+    if backend == "flashinfer":
+        options = {"dtype": "bfloat16"} | options
+    engine = Engine(path, **({"backend": "torch" if backend == "tables" else backend} | options))  # type: ignore[arg-type]
+    if backend == "tables":
+        on_reference_kernels(engine, load_model(path, dtype=options.get("dtype")))  # type: ignore[arg-type]
+    return engine
+
+
 @pytest.fixture
-def make_engine(models: Callable[[Family], Path], backend: BackendChoice) -> MakeEngine:
+def make_engine(models: Callable[[Family], Path], backend: AnyBackend) -> MakeEngine:
     """An engine over a random model, on the backend of the test."""
 
     def make(family: Family = "qwen3", **options: object) -> Engine:
-        return Engine(models(family), **({"backend": backend, "num_pages": 64, "threads": 1} | options))  # type: ignore[arg-type]
+        return engine_on(backend, models(family), {"num_pages": 64, "threads": 1} | options)
 
     return make
 

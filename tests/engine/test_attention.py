@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.batches import Feed, Held, make_batch
-from tests.engine.conftest import MakeEngine
+from tests.engine.conftest import ON_CPU, ON_GPU, AnyBackend, MakeEngine, tolerance
 from tests.engine.reference_model import reference_logits
 
 from pie.engine.engine import Engine
@@ -21,8 +21,14 @@ from pie.testing import Family
 Models = Callable[[Family], Path]
 
 
-def close(got: object, expected: npt.NDArray[np.float64]) -> bool:
-    return bool(np.abs(np.asarray(got) - expected).max() <= 1e-5 * np.abs(expected).max())
+@pytest.fixture(params=[*ON_CPU, ON_GPU])
+def backend(request: pytest.FixtureRequest) -> AnyBackend:
+    choice: AnyBackend = request.param
+    return choice
+
+
+def close(got: object, expected: npt.NDArray[np.float64], backend: AnyBackend) -> bool:
+    return bool(np.abs(np.asarray(got) - expected).max() <= tolerance(backend) * np.abs(expected).max())
 
 
 def all_logits(engine: Engine, feeds: list[Feed]) -> list[npt.NDArray[np.float32]]:
@@ -35,7 +41,7 @@ def all_logits(engine: Engine, feeds: list[Feed]) -> list[npt.NDArray[np.float32
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 70), cut=st.integers(0, 69), share=st.floats(0, 1))
 def test_masked_rows_see_what_their_masks_say(
-    engine: Engine, models: Models, seed: int, length: int, cut: int, share: float
+    engine: Engine, models: Models, backend: AnyBackend, seed: int, length: int, cut: int, share: float
 ) -> None:
     rng = np.random.default_rng(seed)
     tokens = rng.integers(0, 320, length).tolist()
@@ -48,18 +54,20 @@ def test_masked_rows_see_what_their_masks_say(
     feed = Feed(held, tokens[cut:], probes=[Logits()], probe_rows="all", visible=masks)
     got += all_logits(engine, [feed])
     expected = reference_logits(models("qwen3"), tokens, list(range(length)), visible)
-    assert close(np.concatenate(got), expected)
+    assert close(np.concatenate(got), expected, backend)
 
 
-def test_a_row_that_may_see_nothing_is_computed_from_itself_alone(engine: Engine, models: Models) -> None:
+def test_a_row_that_may_see_nothing_is_computed_from_itself_alone(
+    engine: Engine, models: Models, backend: AnyBackend
+) -> None:
     visible = np.tril(np.ones((20, 20), np.bool_))
     visible[7] = False
     feed = Feed(Held([3, 9]), list(range(20)), probes=[Logits()], probe_rows="all", visible=visible)
     expected = reference_logits(models("qwen3"), list(range(20)), list(range(20)), visible)
-    assert close(all_logits(engine, [feed])[0], expected)
+    assert close(all_logits(engine, [feed])[0], expected, backend)
 
 
-def test_masked_and_causal_rows_share_a_batch(engine: Engine, models: Models) -> None:
+def test_masked_and_causal_rows_share_a_batch(engine: Engine, models: Models, backend: AnyBackend) -> None:
     rng = np.random.default_rng(0)
     prompts = [rng.integers(0, 320, length).tolist() for length in (19, 40, 5, 33)]
     masks = [None, np.tril(rng.random((40, 40)) < 0.6), None, np.tril(rng.random((33, 33)) < 0.3)]
@@ -70,19 +78,19 @@ def test_masked_and_causal_rows_share_a_batch(engine: Engine, models: Models) ->
     for got, prompt, mask in zip(all_logits(engine, feeds), prompts, masks, strict=True):
         length = len(prompt)
         visible = np.tril(np.ones((length, length), np.bool_)) if mask is None else mask
-        assert close(got, reference_logits(models("qwen3"), prompt, list(range(length)), visible))
+        assert close(got, reference_logits(models("qwen3"), prompt, list(range(length)), visible), backend)
 
 
-def test_positions_may_have_gaps_and_repeat(engine: Engine, models: Models) -> None:
+def test_positions_may_have_gaps_and_repeat(engine: Engine, models: Models, backend: AnyBackend) -> None:
     positions = [0, 5, 5, 9, 3, 1000, 1000, 1001]
     tokens = [7, 8, 9, 10, 11, 12, 13, 14]
     feed = Feed(Held([1]), tokens, probes=[Logits()], probe_rows="all", positions=positions)
     expected = reference_logits(models("qwen3"), tokens, positions, np.tril(np.ones((8, 8), np.bool_)))
-    assert close(all_logits(engine, [feed])[0], expected)
+    assert close(all_logits(engine, [feed])[0], expected, backend)
 
 
 def test_a_sequence_may_be_fed_in_any_order_of_rows_and_beside_another_of_the_same_pages(
-    engine: Engine, models: Models
+    engine: Engine, models: Models, backend: AnyBackend
 ) -> None:
     tokens = list(range(50, 80))
     held = Held([6, 2])
@@ -95,12 +103,14 @@ def test_a_sequence_may_be_fed_in_any_order_of_rows_and_beside_another_of_the_sa
     )
     expected = reference_logits(models("qwen3"), tokens, list(range(30)), np.tril(np.ones((30, 30), np.bool_)))
     for value in engine.step(batch).probes:
-        assert close(value, expected[-1])
+        assert close(value, expected[-1], backend)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "qwen2"])
-def test_a_broken_neighbour_leaves_no_trace_in_pages_it_held_before(make_engine: MakeEngine, family: Family) -> None:
-    for dtype in ("float32", "bfloat16"):
+def test_a_broken_neighbour_leaves_no_trace_in_pages_it_held_before(
+    make_engine: MakeEngine, backend: AnyBackend, family: Family
+) -> None:
+    for dtype in ("float32", "bfloat16") if backend != "flashinfer" else ("bfloat16",):
         engine = make_engine(family, dtype=dtype)
         clean = all_logits(engine, [Feed(Held([0, 1]), list(range(17)), probes=[Logits()], probe_rows="all")])[0]
         shape = engine._backend.read_pages([2, 3]).shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from tests.engine.batches import Held, greedy, row_logits
-from tests.engine.conftest import BackendChoice
+from tests.engine.conftest import ON_GPU, AnyBackend, engine_on, tolerance
 
-from pie.engine.engine import Engine
 from pie.engine.native_backend import why_not_native
 from pie.engine.weights import load_model
 from pie.testing import Family, ModelSizes, write_random_model
@@ -86,23 +86,27 @@ VARIANTS: dict[str, tuple[Family, ModelSizes, dict[str, object]]] = {
     ),
     "odd vocabulary": ("qwen3", ModelSizes(vocab_size=331), {}),
 }
-CASES = [(variant, backend) for variant in VARIANTS for backend in ("native", "torch")]
+CASES = [(variant, backend) for variant in VARIANTS for backend in ("native", "torch", "tables")]
+# With heads of 64 numbers; rounding can choose other experts, so none with experts.
+ON_A_GPU = ("qwen3", "llama", "mistral", "gemma 2", "gemma 3")
+GPU_CASES = [pytest.param((variant, "flashinfer"), marks=ON_GPU.marks) for variant in ON_A_GPU]
 
 
-@pytest.fixture(params=CASES, ids=" / ".join, scope="module")
-def case(request: pytest.FixtureRequest) -> tuple[str, BackendChoice]:
-    found: tuple[str, BackendChoice] = request.param
+@pytest.fixture(params=[*CASES, *GPU_CASES], ids=" / ".join, scope="module")
+def case(request: pytest.FixtureRequest) -> tuple[str, AnyBackend]:
+    found: tuple[str, AnyBackend] = request.param
     return found
 
 
 @pytest.fixture(scope="module")
-def backend(case: tuple[str, BackendChoice]) -> BackendChoice:
+def backend(case: tuple[str, AnyBackend]) -> AnyBackend:
     return case[1]
 
 
 @pytest.fixture(scope="module")
-def model_dir(case: tuple[str, BackendChoice], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(case: tuple[str, AnyBackend], tmp_path_factory: pytest.TempPathFactory) -> Path:
     family, sizes, config = VARIANTS[case[0]]
+    sizes = replace(sizes, head_dim=64) if case[1] == "flashinfer" else sizes
     return write_random_model(tmp_path_factory.mktemp("model") / "m", family, sizes=sizes, config=config)
 
 
@@ -116,20 +120,22 @@ def transformers_model(model_dir: Path) -> Any:
 
 
 def test_logits_of_a_prefill_are_those_of_transformers(
-    model_dir: Path, transformers_model: Any, backend: BackendChoice
+    model_dir: Path, transformers_model: Any, backend: AnyBackend
 ) -> None:
-    engine = Engine(model_dir, backend=backend, num_pages=16, threads=1)
+    engine = engine_on(backend, model_dir, {"num_pages": 16, "threads": 1})
     prompt = np.random.default_rng(1).integers(0, engine.info.vocab_size, 70).tolist()
     with torch.no_grad():
         expected = transformers_model(torch.tensor([prompt])).logits[0].numpy()
     got = row_logits(engine, Held([11, 3, 7, 0, 15]), prompt)
-    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(got - expected).max() <= tolerance(backend) * np.abs(expected).max()
 
 
 def test_sixty_four_greedy_tokens_are_those_of_transformers(
-    model_dir: Path, transformers_model: Any, backend: BackendChoice
+    model_dir: Path, transformers_model: Any, backend: AnyBackend
 ) -> None:
-    engine = Engine(model_dir, backend=backend, num_pages=16, threads=1)
+    engine = engine_on(backend, model_dir, {"num_pages": 16, "threads": 1})
+    if backend == "flashinfer":
+        pytest.skip("in bfloat16 nearly equal logits fall either way")
     prompt = np.random.default_rng(2).integers(0, engine.info.vocab_size, 21).tolist()
     made = greedy(engine, Held([9, 4, 13, 1, 6, 2]), prompt, 64)
     with torch.no_grad():
@@ -139,21 +145,23 @@ def test_sixty_four_greedy_tokens_are_those_of_transformers(
 
 
 def test_logits_after_paged_decoding_are_those_of_transformers(
-    model_dir: Path, transformers_model: Any, backend: BackendChoice
+    model_dir: Path, transformers_model: Any, backend: AnyBackend
 ) -> None:
-    engine = Engine(model_dir, backend=backend, num_pages=16, threads=1)
+    engine = engine_on(backend, model_dir, {"num_pages": 16, "threads": 1})
     tokens = np.random.default_rng(3).integers(0, engine.info.vocab_size, 50).tolist()
     held = Held([5, 14, 2, 8])
     row_logits(engine, held, tokens[:30])
     got = np.concatenate([row_logits(engine, held, [token]) for token in tokens[30:]])
     with torch.no_grad():
         expected = transformers_model(torch.tensor([tokens])).logits[0, 30:].numpy()
-    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(got - expected).max() <= tolerance(backend) * np.abs(expected).max()
 
 
-def test_bfloat16_stays_within_its_rounding_of_float32(model_dir: Path, backend: BackendChoice) -> None:
+def test_bfloat16_stays_within_its_rounding_of_float32(model_dir: Path, backend: AnyBackend) -> None:
+    on: AnyBackend = "torch" if backend == "flashinfer" else backend
     engines = [
-        Engine(model_dir, backend=backend, num_pages=16, threads=1, dtype=dtype) for dtype in ("float32", "bfloat16")
+        engine_on(of, model_dir, {"num_pages": 16, "threads": 1, "dtype": dtype})
+        for of, dtype in ((on, "float32"), (backend, "bfloat16"))
     ]
     prompt = list(range(40, 80))
     exact, rounded = (row_logits(engine, Held([0, 1, 2]), prompt) for engine in engines)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from tests.engine.batches import Draw, Feed, Held, make_batch
 
 from pie.adjustment import Adjustment
-from pie.engine.backend import Outputs
+from pie.engine.backend import HostOutputs
 from pie.engine.engine import Engine
 from pie.engine.probes import ProbeFailure, read_probes
 from pie.forward import Distribution, Embedding, Entropy, Logits, Logprobs, Probe, Sampler
@@ -21,8 +21,8 @@ from pie.forward import Distribution, Embedding, Entropy, Logits, Logprobs, Prob
 ROWS = arrays(np.float32, (3, 20), elements=st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]) | st.floats(-20, 20, width=32))
 
 
-def outputs_of(logits: npt.NDArray[np.float32]) -> Outputs:
-    return Outputs(np.arange(len(logits) * 4, dtype=np.float32).reshape(-1, 4), logits.astype(np.float32))
+def outputs_of(logits: npt.NDArray[np.float32]) -> HostOutputs:
+    return HostOutputs(np.arange(len(logits) * 4, dtype=np.float32).reshape(-1, 4), logits.astype(np.float32))
 
 
 @given(logits=ROWS, k=st.integers(0, 25), temperature=st.sampled_from([0.0, 0.5, 1.0, 3.0]))

@@ -1,10 +1,12 @@
 """The interface between the engine and what computes: rows in, logits and drawn tokens out, pages copied and moved.
 
-Two backends implement it, `TorchBackend` (any machine with torch) and `NativeBackend` (our C++ kernels); one
-conformance suite holds for both. How keys and values lie in memory is private to a backend.
+Three backends implement it, `TorchBackend` (any machine with torch), `NativeBackend` (our C++ kernels) and
+`FlashInferBackend` (a GPU); one conformance suite holds for all. How keys and values lie in memory is private to a
+backend.
 
 Each backend promises: what it computes for a row depends on that row, its keys, its adapter and the weights only, never
-on the other rows of the batch, on how the prompt was cut into steps, or on the number of threads. It is so bit for bit.
+on the other rows of the batch, on how the prompt was cut into steps, or on the number of threads. On a CPU it is so bit
+for bit, on a GPU up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import AdapterWeights
 from pie.forward import BoolBytes, Int32Array, PageId
 
-__all__ = ["Backend", "DrawStatus", "Draws", "Drawn", "Outputs", "Rows", "Run"]
+__all__ = ["Backend", "DrawStatus", "Draws", "Drawn", "HostOutputs", "Outputs", "Rows", "Run"]
 
 Float32Array = npt.NDArray[np.float32]
 UInt64Array = npt.NDArray[np.uint64]
@@ -112,9 +114,23 @@ class DrawStatus(IntEnum):
     BAD_SAMPLER = 3
 
 
+class Outputs(Protocol):
+    """What the rows gave. A backend may keep it where it computes until somebody looks."""
+
+    @property
+    def hidden(self) -> Float32Array:
+        """[L, hidden] f32, after the last norm."""
+        ...
+
+    @property
+    def logits(self) -> Float32Array:
+        """[L, vocab] f32."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Outputs:
-    """What the rows gave: `hidden` [L, hidden] f32 after the last norm, `logits` [L, vocab] f32."""
+class HostOutputs:
+    """Outputs in the host's memory."""
 
     hidden: Float32Array
     logits: Float32Array
@@ -134,7 +150,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Which backend it is: "torch" or "native"."""
+        """Which backend it is: "torch", "native" or "flashinfer"."""
         ...
 
     @property

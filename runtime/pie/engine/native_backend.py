@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pie.engine.attention import Scores
-from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
+from pie.engine.backend import Drawn, Draws, HostOutputs, Outputs, Rows, Run
 from pie.engine.kernels import (
     KernelModel,
     KernelRun,
@@ -86,7 +86,7 @@ class NativeBackend:
 
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
-        return Outputs(*self._model.forward(rows, self._threads_for(len(rows.token_ids))))
+        return HostOutputs(*self._model.forward(rows, self._threads_for(len(rows.token_ids))))
 
     def sample(self, outputs: Outputs, draws: Draws) -> Drawn:
         """Draw one token per sampler."""

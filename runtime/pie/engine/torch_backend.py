@@ -8,7 +8,7 @@ import torch
 
 from pie.engine.adapters.torch_rows import AdaptedRows
 from pie.engine.attention import Scores, attend, plan_attention
-from pie.engine.backend import Drawn, Draws, Outputs, Rows, Run
+from pie.engine.backend import Drawn, Draws, HostOutputs, Outputs, Rows, Run
 from pie.engine.decode_run import decode_run
 from pie.engine.kv_cache import KVCache
 from pie.engine.models.decoder import Decoder
@@ -46,7 +46,7 @@ class TorchBackend:
                 adapted,
             )
             hidden, logits = self._decoder.head(stream[torch.from_numpy(rows.logit_rows)])
-            return Outputs(hidden.numpy(), logits.numpy())
+            return HostOutputs(hidden.numpy(), logits.numpy())
 
     def sample(self, outputs: Outputs, draws: Draws) -> Drawn:
         """Draw one token per sampler."""

@@ -1,0 +1,49 @@
+"""Whether flashinfer can compute here, and a model with it; told without importing it, which takes seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from pie.engine.models.config import ModelConfig
+from pie.errors import ModelError
+
+__all__ = ["check_flashinfer", "flashinfer_missing", "why_not_flashinfer"]
+
+_HEAD_DIMS = (64, 128, 256)
+
+
+def check_flashinfer() -> None:
+    """See whether there are a GPU and the library.
+
+    Raises:
+        ModelError: `no-gpu`, `flashinfer-missing`.
+    """
+    if not torch.cuda.is_available():
+        built = "torch finds none" if torch.version.cuda else "and this torch is made for processors alone"
+        raise ModelError(
+            "no-gpu",
+            f"the backend flashinfer needs a GPU of NVIDIA, {built}",
+            remedy="Install a torch with CUDA and NVIDIA's driver, or set model.backend to auto.",
+        )
+    if importlib.util.find_spec("flashinfer") is None:
+        raise flashinfer_missing("it is not installed")
+
+
+def flashinfer_missing(why: str) -> ModelError:
+    """The error of a library that is not there, or cannot be imported."""
+    return ModelError(
+        "flashinfer-missing",
+        f"the backend flashinfer cannot use its library: {why}",
+        remedy="Install pie[gpu], or set model.backend to auto.",
+    )
+
+
+def why_not_flashinfer(config: ModelConfig, dtype: torch.dtype) -> str | None:
+    """Why its kernels cannot run such a model, in one line; None if they can."""
+    if dtype != torch.bfloat16:
+        return f"the kernels compute in bfloat16, not in {str(dtype).removeprefix('torch.')}"
+    if config.head_dim not in _HEAD_DIMS:
+        return f"head_dim is {config.head_dim}, none of {', '.join(map(str, _HEAD_DIMS))}"
+    return None

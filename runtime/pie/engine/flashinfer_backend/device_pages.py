@@ -1,0 +1,95 @@
+"""The KV pages on the device, in the model's dtype or in fp8: `[pages, page_size, kv_heads, head_dim]` per layer (NHD).
+
+One page more than the engine knows is there: captured decode steps fill their free rows with it. In fp8 (e4m3) a number
+is kept as a multiple of one scale, a power of two, so what is read and written again stays the same to the bit; what is
+beyond the range is cut off at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from pie.engine.models.config import ModelConfig
+from pie.forward import Int32Array, PageId
+
+__all__ = ["DevicePages", "KVChoice", "kv_dtype"]
+
+KVChoice = Literal["model", "fp8"]
+
+_FP8 = torch.float8_e4m3fn
+
+
+def kv_dtype(choice: KVChoice, model_dtype: torch.dtype) -> torch.dtype:
+    """What keys and values are kept in."""
+    return _FP8 if choice == "fp8" else model_dtype
+
+
+class DevicePages:
+    """Keys and values of all layers.
+
+    Attributes:
+        spare: the page that belongs to no sequence.
+        scale: what a kept number is multiplied by; 1 unless kept in fp8.
+        dtype: what numbers are kept in.
+        page_size: tokens per page.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by keyword
+        self,
+        config: ModelConfig,
+        *,
+        num_pages: int,
+        page_size: int,
+        model_dtype: torch.dtype,
+        kept_as: KVChoice = "model",
+        scale: float = 1.0,
+        device: torch.device,
+    ) -> None:
+        """Make empty pages; `scale` is a power of two, and only used where numbers are kept in fp8."""
+        self.dtype = kv_dtype(kept_as, model_dtype)
+        self.scale = scale if kept_as == "fp8" else 1.0
+        self.spare = num_pages
+        self.page_size = page_size
+        self._model_dtype = model_dtype
+        shape = (config.num_layers, 2, num_pages + 1, page_size, config.num_kv_heads, config.head_dim)
+        self._content = torch.zeros(shape, dtype=self.dtype, device=device)
+
+    def layer(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of a layer, [pages, page_size, kv_heads, head_dim] each; views."""
+        return self._content[index, 0], self._content[index, 1]
+
+    def kept(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Numbers as they are kept."""
+        if self.dtype != _FP8:
+            return numbers.to(self.dtype)
+        limit = torch.finfo(_FP8).max
+        return (numbers.float() / self.scale).clamp(-limit, limit).to(_FP8)
+
+    def copy(self, copies: Int32Array) -> None:
+        """Copy pages `[C, 2]` (from, to), one after another."""
+        content = self._bytes()
+        for source, target in copies.tolist():
+            content[:, :, target] = content[:, :, source]
+
+    def read(self, pages: Sequence[PageId]) -> torch.Tensor:
+        """A copy of `pages` in the host's memory: [layers, 2, pages, page_size, kv_heads, head_dim], model's dtype."""
+        kept = self._bytes()[:, :, self._index(pages)].view(self.dtype)
+        if self.dtype != _FP8:
+            return kept.cpu()
+        return (kept.float() * self.scale).to(self._model_dtype).cpu()
+
+    def write(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
+        """Put `content`, shaped as `read` gives it, into `pages`."""
+        kept = self.kept(content.to(self._content.device))
+        self._bytes()[:, :, self._index(pages)] = kept.view(self._bytes().dtype)
+
+    def _bytes(self) -> torch.Tensor:
+        """The same memory as integers of the same size: not every operation knows fp8."""
+        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[self.dtype.itemsize]
+        return self._content.view(integers)
+
+    def _index(self, pages: Sequence[PageId]) -> torch.Tensor:
+        return torch.tensor(list(pages), dtype=torch.int64, device=self._content.device)
