@@ -75,6 +75,11 @@ class FlashInferBackend:
         self._captured: dict[tuple[int, int], CapturedDecode] = {}
         self._turn = 0
 
+    @property
+    def kv_memory(self) -> Sequence[torch.Tensor]:
+        """None of the host's: all of it is taken on the device already."""
+        return ()
+
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
         with torch.inference_mode():
