@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from pie.engine.weights import load_model
 from pie.testing import Family
 
 Models = Callable[[Family], Path]
+Rules = tuple[tuple[int | None, float | None], ...]
 Floats = npt.NDArray[np.float32]
 
 PAGE_SIZE = 16
@@ -32,9 +33,19 @@ PAGE_SIZE = 16
 RULES = (((24, None), (None, None)), ((None, 0.7), (16, None)), ((1, 0.3), (37, 1.5)), ((17, 2.0), (500, None)))
 
 
-def make_backend(model_dir: Path, choice: BackendChoice, rules: tuple[tuple[int | None, float | None], ...]) -> Backend:
-    """A backend over a model whose layers have these windows and soft caps."""
-    model = load_model(model_dir)
+def make_backend(
+    model_dir: Path,
+    choice: BackendChoice,
+    rules: Rules,
+    *,
+    dtype: str | None = None,
+    threads: int = 1,
+    bad_token: int | None = None,
+) -> Backend:
+    """A backend over a model whose layers have these windows and soft caps; the embedding of `bad_token` is NaN."""
+    model = load_model(model_dir, dtype=dtype)
+    if bad_token is not None:
+        model.weights.embedding[bad_token] = math.nan
     layers = tuple(
         replace(layer, window=window, soft_cap=soft_cap)
         for layer, (window, soft_cap) in zip(model.config.layers, rules, strict=True)
@@ -44,10 +55,10 @@ def make_backend(model_dir: Path, choice: BackendChoice, rules: tuple[tuple[int 
         return TorchBackend(model, num_pages=16, page_size=PAGE_SIZE)
     kernels = load_kernels(default_cache_dir())
     assert kernels is not None
-    return NativeBackend(kernels, model, num_pages=16, page_size=PAGE_SIZE, threads=1)
+    return NativeBackend(kernels, model, num_pages=16, page_size=PAGE_SIZE, threads=threads)
 
 
-def rows_of(tokens: list[int], start: int, pages: list[int]) -> Rows:
+def rows_of(tokens: list[int], start: int, pages: Sequence[int]) -> Rows:
     """Rows of one sequence, whose first stands at `start`; all of them give logits."""
     places = np.arange(start, start + len(tokens), dtype=np.int32)
     return Rows(
@@ -55,14 +66,16 @@ def rows_of(tokens: list[int], start: int, pages: list[int]) -> Rows:
         positions=places,
         sequence_of_row=np.zeros(len(tokens), np.int32),
         kv_index=places,
-        page_table=np.array([pages], np.int32),
+        page_table=np.array([list(pages)], np.int32),
         logit_rows=np.arange(len(tokens), dtype=np.int32),
     )
 
 
-def logits_in_parts(backend: Backend, tokens: list[int], cuts: list[int]) -> Floats:
+def logits_in_parts(
+    backend: Backend, tokens: list[int], cuts: list[int], pages: Sequence[int] = (5, 2, 11, 7, 0, 9, 3)
+) -> Floats:
     """Logits of all tokens, fed in parts that begin at 0 and at `cuts`."""
-    pages, edges = [5, 2, 11, 7, 0, 9, 3], sorted({0, *cuts, len(tokens)})
+    edges = sorted({0, *cuts, len(tokens)})
     parts = [backend.forward(rows_of(tokens[begin:end], begin, pages)).logits for begin, end in pairwise(edges)]
     return np.concatenate(parts)
 
@@ -74,9 +87,7 @@ def window_of(window: int | None, length: int) -> npt.NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_each_layer_has_its_own_window_and_soft_cap(
-    models: Models, backend: BackendChoice, rules: tuple[tuple[int | None, float | None], ...]
-) -> None:
+def test_each_layer_has_its_own_window_and_soft_cap(models: Models, backend: BackendChoice, rules: Rules) -> None:
     tokens = np.random.default_rng(7).integers(0, 320, 100).tolist()
     got = logits_in_parts(make_backend(models("qwen3"), backend, rules), tokens, [])
     visible = np.stack([window_of(window, len(tokens)) for window, _ in rules])
@@ -90,7 +101,7 @@ def test_each_layer_has_its_own_window_and_soft_cap(
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rules=st.sampled_from(RULES), cuts=st.lists(st.integers(1, 99), max_size=8))
 def test_with_windows_and_soft_caps_too_a_prompt_may_be_cut_anywhere(
-    models: Models, backend: BackendChoice, rules: tuple[tuple[int | None, float | None], ...], cuts: list[int]
+    models: Models, backend: BackendChoice, rules: Rules, cuts: list[int]
 ) -> None:
     tokens = np.random.default_rng(8).integers(0, 320, 100).tolist()
     whole, parts = (logits_in_parts(make_backend(models("qwen3"), backend, rules), tokens, c) for c in ([], cuts))

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "adapter.h"
-#include "attention.h"
+#include "attention_tiles.h"
 #include "experts.h"
 #include "mlp.h"
 #include "norm.h"
@@ -43,6 +43,11 @@ struct Rows {
     Adapters adapters;
 
     const int32_t* pages(int row) const { return page_table + int64_t(sequence_of_row[row]) * table_width; }
+    // Whether a row is the next one in the sequence of the row before it, and neither is masked.
+    bool follows(int row) const {
+        if (key_mask && (mask_of_row[row] >= 0 || mask_of_row[row - 1] >= 0)) return false;
+        return sequence_of_row[row] == sequence_of_row[row - 1] && kv_index[row] == kv_index[row - 1] + 1;
+    }
     Visible visible(int row, const Scores& scores) const {
         const int mask_row = key_mask ? mask_of_row[row] : -1;
         const uint8_t* mask = mask_row < 0 ? nullptr : key_mask + int64_t(mask_row) * mask_width;
@@ -65,11 +70,13 @@ template <class E> class Decoder {
             if (!layer.mlp.experts) widest_mlp = std::max(widest_mlp, layer.mlp.size);
             post_norms |= layer.attention_post_norm || layer.mlp_post_norm;
         }
+        by_tiles = fits_attention_tiles((const E*)nullptr, query_size(), s.head_dim);
     }
 
     // hidden [L, hidden] and logits [L, vocab padded to a multiple of BLOCK], both f32.
     void forward(const Rows& rows, float* hidden, float* logits, int threads) {
         reserve(rows);
+        cut(rows);
         with_team(threads, [&](Team team) {
             embed(rows, team);
             for (int i = 0; i < s.layers; i++) run_layer(i, rows, team);
@@ -241,15 +248,33 @@ template <class E> class Decoder {
 
     void attend(const Layer& layer, const Rows& rows, Team team) {
         Pages<E> cache = pages(layer);
-        const int group = s.heads / s.kv_heads;
+        const Queries<E> all = {query.data(), mixed.data(), s.heads / s.kv_heads, s.head_dim, query_size()};
         // Rows differ in length: every thread takes each count-th of them rather than one piece.
-        for (int64_t item = team.index; item < int64_t(rows.num_rows) * s.kv_heads; item += team.count) {
-            const int64_t r = item / s.kv_heads, kv_head = item % s.kv_heads;
-            const Visible visible = rows.visible(r, layer.scores);
-            const size_t at = r * query_size() + kv_head * group * s.head_dim;
-            attend_group(&query[at], group, cache, kv_head, visible, layer.scores, &mixed[at]);
+        for (int64_t item = team.index; item < int64_t(strips.size()) * s.kv_heads; item += team.count) {
+            const Range strip = strips[item / s.kv_heads];
+            const int kv_head = item % s.kv_heads, count = strip.end - strip.begin;
+            Visible visible[ROWS_AT_ONCE];
+            for (int r = 0; r < count; r++) visible[r] = rows.visible(strip.begin + r, layer.scores);
+            const Queries<E> queries = all.part(strip.begin, kv_head * all.heads, all.heads);
+            attend_rows(queries, cache, kv_head, visible, count, layer.scores);
         }
         team.wait();
+    }
+
+    void attend_rows(const Queries<E>& queries, const Pages<E>& cache, int kv_head, const Visible* visible, int count,
+                     const Scores& rules) const {
+        if (by_tiles) return attend_rows_by_tiles(queries, cache, kv_head, visible, count, rules);
+        attend_group(queries.query, queries.heads, cache, kv_head, *visible, rules, queries.out);
+    }
+
+    // Cut the rows into strips that attention takes together: rows that follow each other in one sequence.
+    void cut(const Rows& rows) {
+        const int most = by_tiles ? rows_at_once(s.heads / s.kv_heads) : 1;
+        strips.clear();
+        for (int r = 0; r < rows.num_rows; r++) {
+            if (strips.empty() || r - strips.back().begin == most || !rows.follows(r)) strips.push_back({r, r});
+            strips.back().end = r + 1;
+        }
     }
 
     void read_out(const Rows& rows, float* hidden, float* logits, Team team) {
@@ -283,6 +308,8 @@ template <class E> class Decoder {
     int widest_mlp = 0;
     bool post_norms = false;
     size_t capacity = 0;
+    bool by_tiles;  // how attention is computed
+    std::vector<Range> strips;
     std::vector<float> stream, qkv, gate_up, made;
     std::vector<E> normed, query, mixed, active;
     Products<E> products;
