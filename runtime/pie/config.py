@@ -10,10 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["BatchPolicy", "Hub", "McpServer", "ModelSettings", "ProcessLimits", "Route", "Settings", "embedded_model"]
+__all__ = [
+    "BackendChoice",
+    "BatchPolicy",
+    "Hub",
+    "KVCacheChoice",
+    "McpServer",
+    "ModelSettings",
+    "ProcessLimits",
+    "Route",
+    "Settings",
+    "embedded_model",
+]
 
 BatchPolicy = Literal["greedy", "adaptive", "eager"]
 """Whether a step waits for more requests, see `pie.scheduler.gathering`."""
+BackendChoice = Literal["auto", "flashinfer", "native", "torch"]
+"""What computes a model, see `pie.engine.backend_choice`."""
+KVCacheChoice = Literal["model", "fp8"]
+"""How keys and values are kept, see `pie.engine.flashinfer_backend.device_pages`."""
 MIB = 1 << 20
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -89,6 +104,8 @@ class ModelSettings:
         path: its Hugging Face directory.
         name: what programs call it; empty is the name of the directory.
         weights: how its matrices are kept in memory.
+        backend: what computes it; auto takes the first that there is of flashinfer, native and torch.
+        kv_cache: how its keys and values are kept: in its own dtype, or in 8 bits.
         kv_pages: number of KV pages; None sizes the cache from free memory.
         host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
         max_batch_tokens: tokens of one step at most.
@@ -99,6 +116,8 @@ class ModelSettings:
     path: Path
     name: str = ""
     weights: Literal["original", "int8", "int4"] = "original"
+    backend: BackendChoice = "auto"
+    kv_cache: KVCacheChoice = "model"
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
@@ -114,8 +133,8 @@ class Settings:
         home: what the user named and wants to keep (saved contexts).
         cache: what can be made again (compiled components, kernels).
         model: the Hugging Face directory of the model that programs get unless they ask for another.
-        weights, kv_pages, host_pages, max_batch_tokens, prompt_step_ms, batch_policy: of that model, see
-            `ModelSettings`.
+        weights, backend, kv_cache, kv_pages, host_pages, max_batch_tokens, prompt_step_ms, batch_policy: of that model,
+            see `ModelSettings`.
         more_models: those served beside it.
         limits: what one process may use.
         programs: the folder whose programs may be launched by programs, by name; None is none.
@@ -127,6 +146,8 @@ class Settings:
     cache: Path
     model: Path
     weights: Literal["original", "int8", "int4"] = "original"
+    backend: BackendChoice = "auto"
+    kv_cache: KVCacheChoice = "model"
     kv_pages: int | None = None
     host_pages: int | None = None
     max_batch_tokens: int = 512
@@ -144,6 +165,8 @@ class Settings:
         first = ModelSettings(
             self.model,
             weights=self.weights,
+            backend=self.backend,
+            kv_cache=self.kv_cache,
             kv_pages=self.kv_pages,
             host_pages=self.host_pages,
             max_batch_tokens=self.max_batch_tokens,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pie.engine.description import PAGE_SIZE, ModelDescription, describe_model
+from pie.engine.flashinfer_backend.availability import check_flashinfer, describe_gpu
 from pie.engine.models.config_file import parse_config
 from pie.engine.weight_files import read_config
 from pie.errors import ModelError
@@ -17,7 +18,7 @@ from pie.text.markers import REASONING
 from pie.text.template import ChatTemplate
 from pie.text.tokenizer import Tokenizer
 
-__all__ = ["Summary", "check_configuration", "inspect_model", "summarize"]
+__all__ = ["Gpu", "Summary", "check_configuration", "inspect_gpu", "inspect_model", "summarize"]
 
 FAMILIES = {
     "<|im_start|>": "ChatML",
@@ -38,6 +39,23 @@ class Summary:
     family: str
     size_bytes: int
     problem: ModelError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What computes beside the processor: `found` if it can be used, else `problem` says why not."""
+
+    found: str
+    problem: ModelError | None
+
+
+def inspect_gpu() -> Gpu:
+    """Whether this machine has a GPU that Pie can use."""
+    try:
+        check_flashinfer()
+    except ModelError as error:
+        return Gpu("", error)
+    return Gpu(describe_gpu(), None)
 
 
 def check_configuration(model_dir: Path) -> None:

@@ -189,6 +189,8 @@ def _load_engine(chosen: ModelSettings, settings: Settings, stop: threading.Even
     return Engine(
         chosen.path,
         weights=chosen.weights,
+        backend=chosen.backend,
+        kv_cache=chosen.kv_cache,
         num_pages=chosen.kv_pages,
         num_host_pages=chosen.host_pages,
         cache_dir=settings.cache / "kernels",

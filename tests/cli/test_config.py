@@ -15,6 +15,7 @@ from tests.cli.shell import Pie, write_program
 from wasmtime import wat2wasm
 
 from pie import __version__
+from pie.inspection import inspect_gpu
 
 
 def test_init_writes_a_file_once(pie: Pie, tmp_path: Path) -> None:
@@ -80,6 +81,21 @@ def test_a_healthy_machine_has_nothing_missing(pie: Pie) -> None:
     assert {"python", "torch", "compiler", "javascript", "model", "home", "cache", "port"} <= findings.keys()
     assert not [finding for finding in findings.values() if finding["state"] == "missing"]
     assert all(finding["remedy"] for finding in findings.values() if finding["state"] == "missing")
+
+
+@pytest.mark.skipif(inspect_gpu().problem is None, reason="there is a GPU here")
+def test_a_gpu_that_is_asked_for_and_missing_is_told(pie: Pie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = {finding["name"]: finding for finding in json.loads(pie("doctor", "--json").out)}
+    assert findings["gpu"]["state"] == "note"
+    code = inspect_gpu().problem.code  # type: ignore[union-attr]
+    monkeypatch.setenv("PIE_MODEL_BACKEND", "flashinfer")
+    left = pie("run", write_program(tmp_path, "async def main(input): return 1\n"))
+    assert left.code == 1
+    assert f"error[{code}]: " in left.err
+    monkeypatch.setenv("PIE_MODEL_BACKEND", "torch")
+    monkeypatch.setenv("PIE_MODEL_KV_CACHE", "fp8")
+    left = pie("run", write_program(tmp_path, "async def main(input): return 1\n"))
+    assert "error[kv-needs-gpu]: " in left.err
 
 
 def test_what_is_missing_is_told_with_a_remedy(pie: Pie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,14 @@ def _memory() -> Finding:
 
 
 def _gpu() -> Finding:
-    return Finding("gpu", "note", "not used: this version computes on the processor")
+    from pie.inspection import inspect_gpu
+
+    gpu = inspect_gpu()
+    if gpu.problem is None:
+        return Finding("gpu", "ok", gpu.found)
+    if gpu.problem.code == "no-gpu":
+        return Finding("gpu", "note", "none that torch can use: models are computed on the processor")
+    return Finding("gpu", "note", f"not used: {gpu.problem.cause}", "Install pie[gpu] if it is to compute.")
 
 
 def _configuration(configuration: Configuration) -> Finding:

@@ -73,6 +73,8 @@ class Configuration:
             environ,
             model=None if first is None else find_model(first, hub),
             weights=self["model.weights"],
+            backend=self["model.backend"],
+            kv_cache=self["model.kv_cache"],
             kv_pages=self["model.kv_pages"],
             host_pages=self["model.host_pages"],
             max_batch_tokens=self["model.max_batch_tokens"],

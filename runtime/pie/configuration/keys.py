@@ -168,6 +168,20 @@ KEYS: tuple[Key, ...] = (
         "How the matrices of the model are kept: as its files have them, or in 8 or 4 bits.",
         choices=("original", "int8", "int4"),
     ),
+    Key(
+        "model.backend",
+        "text",
+        "auto",
+        "What computes: flashinfer on a GPU, our kernels on the processor, or torch; auto takes the first that can.",
+        choices=("auto", "flashinfer", "native", "torch"),
+    ),
+    Key(
+        "model.kv_cache",
+        "text",
+        "model",
+        "How keys and values are kept: in the model's number type, or in 8 bits on a GPU.",
+        choices=("model", "fp8"),
+    ),
     Key("model.kv_pages", "integer", None, "Pages of the KV cache; sized from free memory unless given.", minimum=1),
     Key(
         "model.host_pages",

@@ -6,7 +6,6 @@ Owns the model's memory and the order copy, forward, draw, probe. Does not know 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,32 +16,27 @@ import numpy as np
 import torch
 
 from pie.engine.adapters.bank import AdapterBank
-from pie.engine.backend import Backend, Drawn, DrawStatus
+from pie.engine.backend import Drawn, DrawStatus
+from pie.engine.backend_choice import BackendName, Placement, check_wanted, choose_place
 from pie.engine.batch_check import CheckedBatch, check_batch, check_host_pages, check_pages
+from pie.engine.flashinfer_backend.device_pages import KVChoice
 from pie.engine.host_pages import HostPages
 from pie.engine.kernel_build import default_cache_dir
-from pie.engine.kernels import Kernels, load_kernels
-from pie.engine.memory import MemoryAhead, available_bytes, is_out_of_memory
+from pie.engine.memory import MemoryAhead, is_out_of_memory
 from pie.engine.models.config import ModelConfig
-from pie.engine.native_backend import NativeBackend, why_not_native
 from pie.engine.page_file import read_page_file, write_page_file
 from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
 from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
-from pie.engine.torch_backend import TorchBackend
-from pie.engine.weights import LoadedModel, load_model
+from pie.engine.weights import load_model
 from pie.errors import DeviceOutOfMemory, ModelError
 from pie.forward import Batch, DeviceInfo, HostPageId, PageId, ProbeValue, StepResult
 
 __all__ = ["BackendName", "Engine"]
 
-BackendName = Literal["auto", "native", "torch"]
-
 log = logging.getLogger(__name__)
 
 _MOST_PAGES = 8192
-_MEMORY_SHARE = 0.4  # of what is free after the weights: the rest is for programs, activations and the system
-_WORK_FOR_TORCH_THREADS = 50_000_000  # multiply-adds per row
 _CAUSES = {
     DrawStatus.NOTHING_ALLOWED: "the logit mask forbids every token",
     DrawStatus.NOT_FINITE: "the logits of the row are not finite",
@@ -71,6 +65,7 @@ class Engine:
         memory_bytes: int | None = None,
         page_size: int = 16,
         backend: BackendName = "auto",
+        kv_cache: KVChoice = "model",
         threads: int | None = None,
         cache_dir: Path | None = None,
         stop: threading.Event | None = None,
@@ -83,25 +78,32 @@ class Engine:
             weights: "original" or, in less memory, "int8" or "int4"; the log tells what that changes.
             num_pages: pages of the KV cache; None takes what `memory_bytes` gives.
             num_host_pages: pages of host memory that keep copies of suspended contexts; None is half of `num_pages`.
-            memory_bytes: size of the KV cache; None takes a share of the free memory, 8192 pages at most.
+            memory_bytes: size of the KV cache; None takes a share of the free memory, on a CPU 8192 pages at most.
             page_size: tokens per page.
-            backend: "native" wants the C++ kernels, "torch" forbids them, "auto" takes them if they can be built.
-            threads: how many threads compute at most; None takes one per core that this process may use.
+            backend: "flashinfer" wants a GPU, "native" the C++ kernels, "torch" neither; "auto" takes the first of
+                these that there is.
+            kv_cache: "model" keeps keys and values in the model's dtype, "fp8" in 8 bits, which a GPU alone can.
+            threads: how many threads compute at most on a CPU; None takes one per core that this process may use.
             cache_dir: where compiled kernels are kept; None is `~/.cache/pie/kernels`.
             stop: another thread sets it to have the loading given up.
 
         Raises:
-            ModelError: the directory cannot be used, or the memory is too small; `stopped`.
+            ModelError: the directory cannot be used, the memory is too small, or what was asked for is not there;
+                `stopped`.
         """
+        check_wanted(backend, kv_cache)
         model = load_model(model_dir, dtype=dtype, weights=weights, stop=stop)
         if model.quantization is not None:
             log.info("%s: %s", model.name, model.quantization)
+        kernels_dir = cache_dir or default_cache_dir()
+        place = choose_place(model, backend, kv_cache, page_size=page_size, cache_dir=kernels_dir, stop=stop)
+        model = place.model
         self.config = model.config
         self.quantization = model.quantization
         self.adapters = AdapterBank()
         self._dtype = model.weights.embedding.dtype
-        page_bytes = _page_bytes(model.config, page_size, self._dtype)
-        num_pages = _num_pages(memory_bytes, page_bytes) if num_pages is None else num_pages
+        page_bytes = _page_bytes(model.config, page_size, place.kv_dtype)
+        num_pages = _num_pages(memory_bytes, page_bytes, place) if num_pages is None else num_pages
         num_host_pages = num_pages // 2 if num_host_pages is None else num_host_pages
         self.info = DeviceInfo(
             model=model.name,
@@ -114,16 +116,8 @@ class Engine:
             page_bytes=page_bytes,
             num_host_pages=num_host_pages,
         )
-        kernels_dir = cache_dir or default_cache_dir()
-        kernels = None if backend == "torch" else _kernels(model.config, page_size, kernels_dir, stop)
-        if backend == "native" and kernels is None:
-            raise ModelError(
-                "no-native-backend",
-                "the native backend was asked for and cannot run here; the log says why",
-                remedy='Install g++, or choose backend "auto".',
-            )
         check_stop(stop)
-        self._backend = _place(model, kernels, num_pages=num_pages, page_size=page_size, threads=threads)
+        self._backend = place.backend(num_pages=num_pages, page_size=page_size, threads=threads)
         self._ahead = MemoryAhead(self._backend.kv_memory)
         config = model.config
         page_shape = (config.num_layers, 2, page_size, config.num_kv_heads, config.head_dim)
@@ -131,7 +125,7 @@ class Engine:
 
     @property
     def backend(self) -> str:
-        """Which backend runs: "torch" or "native"."""
+        """Which backend runs: "torch", "native" or "flashinfer"."""
         return self._backend.name
 
     def take_memory(self) -> bool:
@@ -223,25 +217,6 @@ class Engine:
         return read_page_file(path, fingerprint=self.info.fingerprint, like=like)
 
 
-def _kernels(config: ModelConfig, page_size: int, cache_dir: Path, stop: threading.Event | None) -> Kernels | None:
-    reason = why_not_native(config, page_size)
-    if reason is not None:
-        log.warning("computing with torch, which is several times slower: %s", reason)
-        return None
-    return load_kernels(cache_dir, stop)
-
-
-def _place(
-    model: LoadedModel, kernels: Kernels | None, *, num_pages: int, page_size: int, threads: int | None
-) -> Backend:
-    cores = len(os.sched_getaffinity(0))
-    if kernels is None:
-        # Torch knows one number for the whole process; a small model is faster without a second thread.
-        torch.set_num_threads(threads or (cores if model.config.work_per_row >= _WORK_FOR_TORCH_THREADS else 1))
-        return TorchBackend(model, num_pages=num_pages, page_size=page_size)
-    return NativeBackend(kernels, model, num_pages=num_pages, page_size=page_size, threads=threads or cores)
-
-
 def _result(drawn: Drawn, values: Sequence[ProbeValue | ProbeFailure]) -> StepResult:
     failures = {int(sampler): _CAUSES[DrawStatus(drawn.status[sampler])] for sampler in np.flatnonzero(drawn.status)}
     num_samplers = len(drawn.status)
@@ -255,9 +230,11 @@ def _page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
     return values * int(dtype.itemsize)
 
 
-def _num_pages(memory_bytes: int | None, page_bytes: int) -> int:
+def _num_pages(memory_bytes: int | None, page_bytes: int, place: Placement) -> int:
     if memory_bytes is None:
-        memory_bytes = min(_MOST_PAGES * page_bytes, int(available_bytes() * _MEMORY_SHARE))
+        memory_bytes = place.free_bytes()
+        if place.gpu is None:
+            memory_bytes = min(_MOST_PAGES * page_bytes, memory_bytes)
     if memory_bytes < page_bytes:
         raise ModelError(
             "not-enough-memory",

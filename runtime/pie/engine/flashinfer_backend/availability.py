@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 
 import torch
@@ -9,9 +10,10 @@ import torch
 from pie.engine.models.config import ModelConfig
 from pie.errors import ModelError
 
-__all__ = ["check_flashinfer", "flashinfer_missing", "why_not_flashinfer"]
+__all__ = ["check_flashinfer", "describe_gpu", "flashinfer_missing", "why_not_flashinfer"]
 
 _HEAD_DIMS = (64, 128, 256)
+_GIB = 1 << 30
 
 
 def check_flashinfer() -> None:
@@ -29,6 +31,13 @@ def check_flashinfer() -> None:
         )
     if importlib.util.find_spec("flashinfer") is None:
         raise flashinfer_missing("it is not installed")
+
+
+def describe_gpu() -> str:
+    """The card, its memory and the library's version, of a machine that has both."""
+    card = torch.cuda.get_device_properties(0)
+    version = importlib.metadata.version("flashinfer-python")
+    return f"{card.name}, {card.total_memory / _GIB:.0f} GiB, flashinfer {version}"
 
 
 def flashinfer_missing(why: str) -> ModelError:

@@ -1,0 +1,129 @@
+"""What is asked for and not there is refused by name; auto goes on without it. No GPU and no flashinfer is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tests.engine.conftest import why_no_gpu
+
+from pie.engine.engine import Engine
+from pie.engine.flashinfer_backend.device_weights import move_model
+from pie.engine.quantization import QuantizedMatrix
+from pie.engine.weights import load_model
+from pie.errors import ModelError
+from pie.testing import ModelSizes, write_random_model
+
+pytestmark = pytest.mark.skipif(why_no_gpu() is None, reason="there is a GPU with flashinfer here")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_random_model(tmp_path / "model")
+
+
+@pytest.fixture
+def wide_model(tmp_path: Path) -> Path:
+    """One whose heads suit the kernels."""
+    return write_random_model(tmp_path / "wide", sizes=ModelSizes(head_dim=64))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch say that there is a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+@pytest.fixture
+def library(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let flashinfer look as if it were installed too; it cannot be imported."""
+    real = importlib.util.find_spec
+
+    def find(name: str, package: str | None = None) -> object:
+        return real("json") if name == "flashinfer" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    monkeypatch.setitem(__import__("sys").modules, "flashinfer", None)
+
+
+def refused(path: Path, **options: object) -> ModelError:
+    with pytest.raises(ModelError) as raised:
+        Engine(path, num_pages=4, **options)  # type: ignore[arg-type]
+    return raised.value
+
+
+def test_flashinfer_without_a_gpu_is_refused_before_the_model_is_read(tmp_path: Path) -> None:
+    assert refused(tmp_path / "nowhere", backend="flashinfer").code == "no-gpu"
+    assert refused(tmp_path / "nowhere", kv_cache="fp8").code == "no-gpu"
+
+
+def test_flashinfer_that_is_not_installed_is_refused(gpu: None, tmp_path: Path) -> None:
+    error = refused(tmp_path / "nowhere", backend="flashinfer")
+    assert error.code == "flashinfer-missing"
+    assert "pie[gpu]" in error.remedy
+
+
+def test_flashinfer_that_cannot_be_imported_is_refused(library: None, wide_model: Path) -> None:
+    error = refused(wide_model, backend="flashinfer", dtype="bfloat16")
+    assert error.code == "flashinfer-missing"
+    assert "flashinfer" in error.cause
+
+
+def test_a_model_that_its_kernels_cannot_compute_is_refused(library: None, model: Path, wide_model: Path) -> None:
+    narrow = refused(model, backend="flashinfer", dtype="bfloat16")
+    assert (narrow.code, "head_dim is 32" in narrow.cause) == ("flashinfer-unsuited", True)
+    exact = refused(wide_model, backend="flashinfer", dtype="float32")
+    assert (exact.code, "not in float32" in exact.cause) == ("flashinfer-unsuited", True)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_fp8_pages_are_refused_on_a_processor(backend: str, tmp_path: Path) -> None:
+    assert refused(tmp_path / "nowhere", backend=backend, kv_cache="fp8").code == "kv-needs-gpu"
+
+
+def test_fp8_pages_are_refused_where_the_gpu_cannot_compute_the_model(library: None, model: Path) -> None:
+    assert refused(model, kv_cache="fp8").code == "kv-needs-gpu"
+
+
+def test_auto_computes_on_the_processor_and_says_why_if_there_is_a_gpu(
+    gpu: None, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert Engine(model, num_pages=4).backend in ("native", "torch")
+    assert "beside a GPU" in caplog.text
+
+
+def test_auto_says_nothing_of_gpus_where_there_is_none(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert Engine(model, num_pages=4).backend in ("native", "torch")
+    assert "GPU" not in caplog.text
+
+
+def test_importing_the_engine_imports_no_flashinfer() -> None:
+    import sys
+
+    import pie.engine.backend_choice as chosen
+
+    assert isinstance(chosen, ModuleType)
+    assert sys.modules.get("flashinfer") is None
+
+
+@pytest.mark.parametrize("weights", ["original", "int4"])
+def test_all_weights_of_a_model_are_moved_and_what_is_one_stays_one(model: Path, weights: str) -> None:
+    loaded = load_model(model, weights=weights)  # type: ignore[arg-type]
+    moved = move_model(loaded, torch.device("meta")).weights
+    assert moved.embedding.is_meta
+    assert (moved.head is moved.embedding) == (loaded.weights.head is loaded.weights.embedding)
+    for layer, before in zip(moved.layers, loaded.weights.layers, strict=True):
+        for name in type(layer).__slots__:
+            value, was = getattr(layer, name), getattr(before, name)
+            if isinstance(value, QuantizedMatrix):
+                assert value.codes.is_meta
+                assert value.scales.is_meta
+            else:
+                assert (value is None) == (was is None)
+                assert value is None or (value.is_meta and value.shape == was.shape)
