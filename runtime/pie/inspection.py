@@ -11,7 +11,7 @@ from typing import Any
 
 from pie.engine.description import PAGE_SIZE, ModelDescription, describe_model
 from pie.engine.flashinfer_backend.availability import check_flashinfer, describe_gpu
-from pie.engine.models.config_file import parse_config
+from pie.engine.reading import read_facts
 from pie.engine.weight_files import read_config
 from pie.errors import ModelError
 from pie.text.markers import REASONING
@@ -62,9 +62,10 @@ def check_configuration(model_dir: Path) -> None:
     """See whether config.json alone tells that a model cannot be run.
 
     Raises:
-        ModelError: `unknown-architecture`, `unsupported-feature`, `bad-config`.
+        ModelError: `unknown-architecture`, `unsupported-architecture`, `unsupported-feature`, `bad-config`,
+            `transformers-not-installed`.
     """
-    parse_config(read_config(model_dir))
+    read_facts(read_config(model_dir))
 
 
 def summarize(model_dir: Path) -> Summary:
@@ -111,7 +112,7 @@ def inspect_model(model_dir: Path) -> dict[str, Any]:
 
 
 def _family(found: ModelDescription) -> str:
-    return found.architecture.removesuffix("ForCausalLM").lower() or "unknown"
+    return found.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel").lower() or "unknown"
 
 
 def _formats(model_dir: Path) -> dict[str, Any]:

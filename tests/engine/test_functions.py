@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pie.engine.kernel_build import FLAGS, _SOURCES
+from pie.engine.kernel_build import _SOURCES, FLAGS
 
 Float32Array = npt.NDArray[np.float32]
 Apply = Callable[[str, Float32Array], Float32Array]

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pie.engine.kernel_build import FLAGS, _SOURCES
+from pie.engine.kernel_build import _SOURCES, FLAGS
 from pie.engine.memory import Arena
 from pie.engine.packing import pack
 from pie.engine.quantization import QuantizedMatrix, quantize

@@ -1,8 +1,8 @@
 """The interface between the engine and what computes: rows in, logits and drawn tokens out, pages copied and moved.
 
-Three backends implement it, `TorchBackend` (any machine with torch), `NativeBackend` (our C++ kernels) and
-`FlashInferBackend` (a GPU); one conformance suite holds for all. How keys and values lie in memory is private to a
-backend.
+Three backends implement it, `TorchBackend` (any machine with torch; also modules of transformers), `NativeBackend` (our
+C++ kernels) and `FlashInferBackend` (a GPU); one conformance suite holds for all. How keys and values lie in memory is
+private to a backend.
 
 Each backend promises: what it computes for a row depends on that row, its keys, its adapter and the weights only, never
 on the other rows of the batch, on how the prompt was cut into steps, or on the number of threads. On a CPU it is so bit
@@ -150,7 +150,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Which backend it is: "torch", "native" or "flashinfer"."""
+        """Which one it is: "flashinfer", "native", "torch", or "transformers" for torch with a module of that library."""
         ...
 
     @property

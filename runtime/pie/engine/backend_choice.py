@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from pie.engine.backend import Backend
+from pie.engine.fallback.loading import TransformersModel
 from pie.engine.flashinfer_backend.availability import check_flashinfer, flashinfer_missing, why_not_flashinfer
 from pie.engine.flashinfer_backend.backend import FlashInferBackend
 from pie.engine.flashinfer_backend.captured_decode import capture_graph
@@ -49,7 +50,7 @@ class Placement:
         native: those of a CPU, or None.
     """
 
-    model: LoadedModel
+    model: LoadedModel | TransformersModel
     kept_as: KVChoice
     gpu: FlashInferKernels | None
     native: Kernels | None
@@ -57,7 +58,7 @@ class Placement:
     @property
     def kv_dtype(self) -> torch.dtype:
         """What keys and values will be kept in."""
-        return kv_dtype(self.kept_as, self.model.weights.embedding.dtype)
+        return kv_dtype(self.kept_as, self.model.dtype)
 
     def free_bytes(self) -> int:
         """How much memory KV pages may take unless somebody says how much."""
@@ -68,17 +69,17 @@ class Placement:
     def backend(self, *, num_pages: int, page_size: int, threads: int | None) -> Backend:
         """The backend, with its pages; `threads` compute at most on a CPU."""
         model, cores = self.model, len(os.sched_getaffinity(0))
-        if self.gpu is not None:
+        if self.gpu is not None and isinstance(model, LoadedModel):
             pages = DevicePages(
                 model.config,
                 num_pages=num_pages,
                 page_size=page_size,
-                model_dtype=model.weights.embedding.dtype,
+                model_dtype=model.dtype,
                 kept_as=self.kept_as,
                 device=self.gpu.device,
             )
             return FlashInferBackend(self.gpu, model, pages, capture=capture_graph)
-        if self.native is None:
+        if self.native is None or isinstance(model, TransformersModel):
             # Torch knows one number for the whole process; a small model is faster without a second thread.
             torch.set_num_threads(threads or (cores if model.config.work_per_row >= _WORK_FOR_TORCH_THREADS else 1))
             return TorchBackend(model, num_pages=num_pages, page_size=page_size)
@@ -98,7 +99,7 @@ def check_wanted(wanted: BackendName, kept_as: KVChoice) -> None:
 
 
 def choose_place(
-    model: LoadedModel,
+    model: LoadedModel | TransformersModel,
     wanted: BackendName,
     kept_as: KVChoice,
     *,
@@ -120,6 +121,8 @@ def choose_place(
     Raises:
         ModelError: `no-gpu`, `flashinfer-missing`, `flashinfer-unsuited`, `kv-needs-gpu`, `no-native-backend`.
     """
+    if isinstance(model, TransformersModel):
+        return _foreign(model, wanted, kept_as)
     gpu = _gpu(model, wanted)
     if gpu is not None:
         return Placement(_in_kept_form(move_model(model, gpu.device), kept_as), kept_as, gpu, None)
@@ -127,12 +130,37 @@ def choose_place(
         raise _kv_needs_gpu("and no GPU computes this model; the log says why")
     native = None if wanted == "torch" else _native(model.config, page_size, cache_dir, stop)
     if wanted == "native" and native is None:
-        raise ModelError(
-            "no-native-backend",
-            "the native backend was asked for and cannot run here; the log says why",
-            remedy='Install g++, or choose backend "auto".',
-        )
+        raise _no_native_backend()
     return Placement(model, kept_as, None, native)
+
+
+def _foreign(model: TransformersModel, wanted: BackendName, kept_as: KVChoice) -> Placement:
+    """Torch on the processor, which is all that these models know."""
+    architecture = model.config.architecture
+    if wanted == "flashinfer":
+        raise _unsuited(model.name, f"{architecture} runs through transformers")
+    if kept_as == "fp8":
+        raise _kv_needs_gpu(f"and {architecture} runs through transformers")
+    log.warning("%s: computing with transformers, which is several times slower", architecture)
+    if wanted == "native":
+        raise _no_native_backend()
+    return Placement(model, kept_as, None, None)
+
+
+def _no_native_backend() -> ModelError:
+    return ModelError(
+        "no-native-backend",
+        "the native backend was asked for and cannot run here; the log says why",
+        remedy='Install g++, or choose backend "auto".',
+    )
+
+
+def _unsuited(name: str, reason: str) -> ModelError:
+    return ModelError(
+        "flashinfer-unsuited",
+        f"flashinfer cannot compute {name}: {reason}",
+        remedy="Set model.backend to auto.",
+    )
 
 
 def _in_kept_form(model: LoadedModel, kept_as: KVChoice) -> LoadedModel:
@@ -149,13 +177,9 @@ def _gpu(model: LoadedModel, wanted: BackendName) -> FlashInferKernels | None:
         return None
     try:
         check_flashinfer()
-        reason = why_not_flashinfer(model.config, model.weights.embedding.dtype)
+        reason = why_not_flashinfer(model.config, model.dtype)
         if reason is not None:
-            raise ModelError(
-                "flashinfer-unsuited",
-                f"flashinfer cannot compute {model.name}: {reason}",
-                remedy="Set model.backend to auto.",
-            )
+            raise _unsuited(model.name, reason)
         return _import_kernels()
     except ModelError as error:
         if wanted == "flashinfer":

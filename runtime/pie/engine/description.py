@@ -11,11 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pie.engine.fallback.facts import TransformersConfig
 from pie.engine.models.config import ModelConfig
-from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import HEAD
+from pie.engine.reading import read_facts
 from pie.engine.schemes import SCHEMES, WeightsChoice, weight_bytes
-from pie.engine.weight_files import TensorHeader, check_tensors, find_weight_files, read_config, read_headers
+from pie.engine.weight_files import (
+    TensorHeader,
+    check_dtypes,
+    check_tensors,
+    find_weight_files,
+    read_config,
+    read_headers,
+)
 from pie.errors import ModelError
 
 __all__ = ["PAGE_SIZE", "ModelDescription", "compute_dtype", "describe_model", "model_name"]
@@ -42,7 +50,7 @@ class ModelDescription:
 
     name: str
     architecture: str = ""
-    config: ModelConfig | None = None
+    config: ModelConfig | TransformersConfig | None = None
     size_bytes: int = 0
     parameters: int = 0
     dtypes: tuple[str, ...] = ()
@@ -55,6 +63,8 @@ class ModelDescription:
         config, item_bytes = self.config, _ITEM_BYTES.get(self.compute_dtype)
         if config is None or item_bytes is None:
             return {}
+        if isinstance(config, TransformersConfig):
+            return {"original": config.num_parameters * item_bytes}
         return {choice: weight_bytes(config, item_bytes, schemes) for choice, schemes in SCHEMES.items()}
 
     @property
@@ -70,21 +80,23 @@ def describe_model(model_dir: Path) -> ModelDescription:
     """Describe a directory, whatever is wrong with it."""
     problems: list[ModelError] = []
     raw: Mapping[str, object] = {}
-    config: ModelConfig | None = None
+    config: ModelConfig | TransformersConfig | None = None
     headers: Mapping[str, TensorHeader] = {}
     try:
         raw = read_config(model_dir)
-        config = parse_config(raw)
+        config = read_facts(raw)
     except ModelError as error:
         problems.append(error)
     try:
         weights = find_weight_files(model_dir)
         headers = read_headers(weights)
-        if config is not None:
+        if isinstance(config, ModelConfig):
             check_tensors(weights, headers, config)
+        elif config is not None:
+            check_dtypes(headers)
     except ModelError as error:
         problems.append(error)
-    tied = config is not None and config.tied_embeddings
+    tied = isinstance(config, ModelConfig) and config.tied_embeddings
     counted = [header for name, header in headers.items() if not (tied and name == HEAD)]
     return ModelDescription(
         name=model_name(model_dir),

@@ -22,14 +22,16 @@ from pie.engine.batch_check import CheckedBatch, check_batch, check_host_pages, 
 from pie.engine.flashinfer_backend.device_pages import KVChoice
 from pie.engine.host_pages import HostPages
 from pie.engine.kernel_build import default_cache_dir
+from pie.engine.loading import load_any_model
 from pie.engine.memory import MemoryAhead, is_out_of_memory
 from pie.engine.models.config import ModelConfig
+from pie.engine.models.facts import ModelFacts
+from pie.engine.models.families import FAMILIES
 from pie.engine.page_file import read_page_file, write_page_file
 from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
 from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
-from pie.engine.weights import load_model
-from pie.errors import DeviceOutOfMemory, ModelError
+from pie.errors import AdapterError, DeviceOutOfMemory, ModelError
 from pie.forward import Batch, DeviceInfo, HostPageId, PageId, ProbeValue, StepResult
 
 __all__ = ["BackendName", "Engine"]
@@ -49,7 +51,7 @@ class Engine:
 
     Attributes:
         info: the device's fixed facts.
-        config: the model's.
+        facts: the model's.
         quantization: what quantizing did to its weights; None if they are the original ones.
         adapters: the adapter weights that batches may use.
     """
@@ -81,7 +83,7 @@ class Engine:
             memory_bytes: size of the KV cache; None takes a share of the free memory, on a CPU 8192 pages at most.
             page_size: tokens per page.
             backend: "flashinfer" wants a GPU, "native" the C++ kernels, "torch" neither; "auto" takes the first of
-                these that there is.
+                these that there is. A model of none of our families runs through transformers.
             kv_cache: "model" keeps keys and values in the model's dtype, "fp8" in 8 bits, which a GPU alone can.
             threads: how many threads compute at most on a CPU; None takes one per core that this process may use.
             cache_dir: where compiled kernels are kept; None is `~/.cache/pie/kernels`.
@@ -92,16 +94,16 @@ class Engine:
                 `stopped`.
         """
         check_wanted(backend, kv_cache)
-        model = load_model(model_dir, dtype=dtype, weights=weights, stop=stop)
+        model = load_any_model(model_dir, dtype=dtype, weights=weights, stop=stop)
         if model.quantization is not None:
             log.info("%s: %s", model.name, model.quantization)
         kernels_dir = cache_dir or default_cache_dir()
         place = choose_place(model, backend, kv_cache, page_size=page_size, cache_dir=kernels_dir, stop=stop)
         model = place.model
-        self.config = model.config
+        self.facts = model.config
         self.quantization = model.quantization
         self.adapters = AdapterBank()
-        self._dtype = model.weights.embedding.dtype
+        self._dtype = model.dtype
         page_bytes = _page_bytes(model.config, page_size, place.kv_dtype)
         num_pages = _num_pages(memory_bytes, page_bytes, place) if num_pages is None else num_pages
         num_host_pages = num_pages // 2 if num_host_pages is None else num_host_pages
@@ -125,12 +127,27 @@ class Engine:
 
     @property
     def backend(self) -> str:
-        """Which backend runs: "torch", "native" or "flashinfer"."""
+        """Which backend runs: "flashinfer", "native", "torch" or "transformers"."""
         return self._backend.name
 
     def take_memory(self) -> bool:
         """Take some of the memory that KV pages will need, so that no step waits for it; False if all is taken."""
         return self._ahead.take()
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's facts if it is of one of our families, as adapters are made for.
+
+        Raises:
+            AdapterError: `adapters-not-supported`.
+        """
+        if isinstance(self.facts, ModelConfig):
+            return self.facts
+        raise AdapterError(
+            "adapters-not-supported",
+            f"{self.facts.architecture} runs through transformers, where no adapter can be applied",
+            remedy=f"Choose a model of one of these architectures: {', '.join(FAMILIES)}.",
+        )
 
     def step(self, batch: Batch) -> StepResult:
         """Run one batch: page copies, the rows, the draws, the probes; or a whole decode run.
@@ -211,7 +228,7 @@ class Engine:
         Raises:
             ContextError: `snapshot-unusable`.
         """
-        config = self.config
+        config = self.facts
         shape = (config.num_layers, 2, num_pages * self.info.page_size, config.num_kv_heads, config.head_dim)
         like = torch.empty(shape, dtype=self._dtype, device="meta")
         return read_page_file(path, fingerprint=self.info.fingerprint, like=like)
@@ -225,7 +242,7 @@ def _result(drawn: Drawn, values: Sequence[ProbeValue | ProbeFailure]) -> StepRe
     return StepResult(drawn.tokens, drawn.num_tokens, probes, failures=failures)
 
 
-def _page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
+def _page_bytes(config: ModelFacts, page_size: int, dtype: torch.dtype) -> int:
     values = config.num_layers * 2 * page_size * config.num_kv_heads * config.head_dim
     return values * int(dtype.itemsize)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from pie.engine.memory import lazy_zeros
-from pie.engine.models.config import ModelConfig
+from pie.engine.models.facts import ModelFacts
 from pie.forward import Int32Array, PageId
 
 __all__ = ["KVCache"]
@@ -25,7 +25,7 @@ class KVCache:
         page_size: tokens per page.
     """
 
-    def __init__(self, config: ModelConfig, *, num_pages: int, page_size: int, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelFacts, *, num_pages: int, page_size: int, dtype: torch.dtype) -> None:
         """Make an empty cache of `num_pages` pages."""
         shape = (config.num_layers, num_pages, page_size, config.num_kv_heads, config.head_dim)
         self.keys = lazy_zeros(shape, dtype)

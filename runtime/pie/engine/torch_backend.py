@@ -10,6 +10,8 @@ from pie.engine.adapters.torch_rows import AdaptedRows
 from pie.engine.attention import Scores, attend, plan_attention
 from pie.engine.backend import Drawn, Draws, HostOutputs, Outputs, Rows, Run
 from pie.engine.decode_run import decode_run
+from pie.engine.fallback.decoder import TransformersDecoder
+from pie.engine.fallback.loading import TransformersModel
 from pie.engine.kv_cache import KVCache
 from pie.engine.models.decoder import Decoder
 from pie.engine.sampling import draw_tokens
@@ -22,13 +24,10 @@ __all__ = ["TorchBackend"]
 class TorchBackend:
     """Runs a model with torch operations (see `pie.engine.backend.Backend`)."""
 
-    name = "torch"
-
-    def __init__(self, model: LoadedModel, *, num_pages: int, page_size: int) -> None:
+    def __init__(self, model: LoadedModel | TransformersModel, *, num_pages: int, page_size: int) -> None:
         """Place `model` beside a cache of `num_pages` pages."""
-        self._decoder = Decoder(model)
-        self._dtype = model.weights.embedding.dtype
-        self._cache = KVCache(model.config, num_pages=num_pages, page_size=page_size, dtype=self._dtype)
+        self.name, self._decoder = _decoder(model)
+        self._cache = KVCache(model.config, num_pages=num_pages, page_size=page_size, dtype=model.dtype)
 
     @property
     def kv_memory(self) -> Sequence[torch.Tensor]:
@@ -38,15 +37,7 @@ class TorchBackend:
     def forward(self, rows: Rows) -> Outputs:
         """Run the model over `rows`."""
         with torch.inference_mode():
-            adapted = AdaptedRows(rows, self._dtype)
-            stream = self._decoder.run(
-                torch.from_numpy(rows.token_ids),
-                torch.from_numpy(rows.positions),
-                _CacheAttention(rows, self._cache),
-                adapted,
-            )
-            hidden, logits = self._decoder.head(stream[torch.from_numpy(rows.logit_rows)])
-            return HostOutputs(hidden.numpy(), logits.numpy())
+            return self._decoder.forward(rows, self._cache)
 
     def sample(self, outputs: Outputs, draws: Draws) -> Drawn:
         """Draw one token per sampler."""
@@ -81,3 +72,26 @@ class _CacheAttention:
 
     def attend(self, layer: int, queries: torch.Tensor, scores: Scores) -> torch.Tensor:
         return attend(queries, self._cache, layer, self._plan, scores)
+
+
+def _decoder(model: LoadedModel | TransformersModel) -> tuple[str, _PagedDecoder | TransformersDecoder]:
+    return ("transformers", model.decoder) if isinstance(model, TransformersModel) else ("torch", _PagedDecoder(model))
+
+
+class _PagedDecoder:
+    """The decoder of our families, over a `KVCache`."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._decoder = Decoder(model)
+        self._dtype = model.dtype
+
+    def forward(self, rows: Rows, cache: KVCache) -> Outputs:
+        """Append the rows' keys and values to `cache` and give the outputs of the logit rows."""
+        stream = self._decoder.run(
+            torch.from_numpy(rows.token_ids),
+            torch.from_numpy(rows.positions),
+            _CacheAttention(rows, cache),
+            AdaptedRows(rows, self._dtype),
+        )
+        hidden, logits = self._decoder.head(stream[torch.from_numpy(rows.logit_rows)])
+        return HostOutputs(hidden.numpy(), logits.numpy())

@@ -16,7 +16,15 @@ from pie.engine.models.config import ModelConfig
 from pie.engine.models.tensors import model_tensors
 from pie.errors import ModelError
 
-__all__ = ["TensorHeader", "WeightFiles", "check_tensors", "find_weight_files", "read_config", "read_headers"]
+__all__ = [
+    "TensorHeader",
+    "WeightFiles",
+    "check_dtypes",
+    "check_tensors",
+    "find_weight_files",
+    "read_config",
+    "read_headers",
+]
 
 LOADABLE = frozenset({"F64", "F32", "F16", "BF16"})
 _AGAIN = "Download the model again; config.json and the weights must belong together."
@@ -109,12 +117,22 @@ def check_tensors(weights: WeightFiles, headers: Mapping[str, TensorHeader], con
                 f"{found.file}: {name} has shape {found.shape} where config.json implies {shape}",
                 remedy=_AGAIN,
             )
-        if found.dtype not in LOADABLE:
-            raise ModelError(
-                "unsupported-dtype",
-                f"{found.file}: {name} is of type {found.dtype}, not one of {', '.join(sorted(LOADABLE))}",
-                remedy="Choose a version of the model that is not quantized; --weights quantizes it here.",
-            )
+        _check_dtype(name, found)
+
+
+def check_dtypes(headers: Mapping[str, TensorHeader]) -> None:
+    """See that all tensors hold numbers that can be computed with; raises ModelError(`unsupported-dtype`)."""
+    for name, found in headers.items():
+        _check_dtype(name, found)
+
+
+def _check_dtype(name: str, found: TensorHeader) -> None:
+    if found.dtype not in LOADABLE:
+        raise ModelError(
+            "unsupported-dtype",
+            f"{found.file}: {name} is of type {found.dtype}, not one of {', '.join(sorted(LOADABLE))}",
+            remedy="Choose a version of the model that is not quantized; --weights quantizes it here.",
+        )
 
 
 def _no_weights(model_dir: Path, wanted: Path) -> ModelError:

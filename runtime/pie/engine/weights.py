@@ -26,7 +26,7 @@ from pie.engine.stopping import check_stop
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
 from pie.errors import ModelError
 
-__all__ = ["LayerWeights", "LoadedModel", "Weights", "load_model"]
+__all__ = ["LayerWeights", "LoadedModel", "Weights", "checkpoint_digest", "load_model", "open_all", "torch_dtype"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -102,6 +102,11 @@ class LoadedModel:
         """Factor of the embedding, rounded as it is: models with one were trained that way."""
         return float(torch.tensor(self.config.embedding_scale, dtype=self.weights.embedding.dtype))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, and keeps keys and values in."""
+        return self.weights.embedding.dtype
+
 
 def load_model(
     model_dir: Path,
@@ -126,11 +131,11 @@ def load_model(
     config = parse_config(raw)
     found = find_weight_files(model_dir)
     check_tensors(found, read_headers(found), config)  # before the first of many gigabytes is read
-    quantizer = Quantizer(weights, _torch_dtype(raw, dtype))
+    quantizer = Quantizer(weights, torch_dtype(raw, dtype))
     with ExitStack() as stack:
-        source = _Source(_open_all(found.files, stack), _torch_dtype(raw, dtype), stop)
+        source = _Source(open_all(found.files, stack), torch_dtype(raw, dtype), stop)
         taken = _take_weights(source, quantizer, model_tensors(config))
-    checkpoint, report = _checkpoint(config, found.files, stop), quantizer.report(config)
+    checkpoint, report = checkpoint_digest(config, found.files, stop), quantizer.report(config)
     fingerprint = checkpoint if report is None else _with_schemes(checkpoint, weights)
     return LoadedModel(model_name(model_dir), config, taken, checkpoint, fingerprint, report)
 
@@ -199,7 +204,8 @@ def _take_layer(source: _Source, quantizer: Quantizer, index: int, layer: LayerT
     )
 
 
-def _open_all(files: Iterable[Path], stack: ExitStack) -> dict[str, safe_open]:
+def open_all(files: Iterable[Path], stack: ExitStack) -> dict[str, safe_open]:
+    """The open file of each tensor, closed by `stack`; raises ModelError(`bad-weights`)."""
     handles: dict[str, safe_open] = {}
     for path in files:
         try:
@@ -210,14 +216,15 @@ def _open_all(files: Iterable[Path], stack: ExitStack) -> dict[str, safe_open]:
     return handles
 
 
-def _torch_dtype(raw: Mapping[str, object], dtype: str | None) -> torch.dtype:
+def torch_dtype(raw: Mapping[str, object], dtype: str | None) -> torch.dtype:
+    """What a model is computed in, `dtype` if it is given; raises ModelError(`unsupported-dtype`)."""
     name = dtype or compute_dtype(raw)
     if name not in _DTYPES:
         raise ModelError("unsupported-dtype", f"cannot compute in {name}", remedy="Use float32 or bfloat16.")
     return _DTYPES[name]
 
 
-def _checkpoint(config: ModelConfig, files: Iterable[Path], stop: threading.Event | None) -> str:
+def checkpoint_digest(config: object, files: Iterable[Path], stop: threading.Event | None) -> str:
     """Digest of the architecture's facts and every byte of the weights."""
     digest = hashlib.sha256(repr(config).encode())
     for path in files:
