@@ -45,6 +45,12 @@ FOREIGN: Mapping[str, dict[str, object]] = {
     "vaultgemma": {"head_dim": 16, "sliding_window": 12, "attn_logit_softcapping": 2.0},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40},
+    "apertus": {},
+    "nemotron": {"partial_rotary_factor": 0.5},
+    "glm4": {"head_dim": 16},
+    "biogpt": {},
+    "phimoe": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "deepseek_v3": {
         "moe_intermediate_size": 32,
         "n_routed_experts": 4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,10 @@ import numpy.typing as npt
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tests.engine.batches import Draw, Feed, Held, greedy, make_batch, row_logits
 from tests.engine.foreign_models import FOREIGN, write_foreign
+from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 
 from pie.engine.engine import Engine
 from pie.forward import Embedding, Logits, Probe
@@ -168,6 +171,50 @@ def test_the_device_tells_the_facts_of_such_a_model(write: Write, kind: str, hea
     info = engine_of(write(kind), num_pages=7).info
     assert (info.model, info.vocab_size, info.max_positions) == (kind, 320, 512)
     assert (info.num_pages, info.page_bytes) == (7, 2 * 2 * 16 * heads * width * 4)
+
+
+@pytest.mark.parametrize("kind", ["cohere2", "olmo3"])
+@pytest.mark.parametrize(("size", "sink"), [(33, 4), (9, 40)])
+def test_a_window_counts_tokens_also_where_masked_pages_are_left_out(
+    write: Write, kind: str, size: int, sink: int
+) -> None:
+    engine = engine_of(write(kind))
+    tokens = np.random.default_rng(size).integers(3, 320, LENGTH).tolist()
+    visible = windows(size, sink)
+    trimmed, skipped = asyncio.run(by_scheduler(engine, tokens, visible))
+    assert skipped > 5
+    assert_near(trimmed, whole(engine, tokens, visible))
+
+
+def test_weights_of_half_precision_are_the_numbers_that_they_are(tmp_path: Path) -> None:
+    path = write_foreign(tmp_path / "model", "opt")
+    halves = {name: tensor.half() for name, tensor in load_file(path / "model.safetensors").items()}
+    logits = []
+    for kind in (torch.float16, torch.float64, torch.float32):
+        tensors = {name: tensor.to(kind) for name, tensor in halves.items()}
+        save_file(tensors, path / "model.safetensors", {"format": "pt"})
+        logits.append(row_logits(engine_of(path), held(0), PROMPTS[3]))
+    np.testing.assert_array_equal(logits[0], logits[2])
+    np.testing.assert_array_equal(logits[1], logits[2])
+
+
+def test_names_without_the_prefix_of_the_head_are_found(write: Write, tmp_path: Path) -> None:
+    """GPT-2 itself lies on the hub in this form."""
+    path = write_foreign(tmp_path / "model", "gpt2")
+    tensors = {name.removeprefix("transformer."): one for name, one in load_file(path / "model.safetensors").items()}
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    expected = row_logits(engine_of(write("gpt2")), held(0), PROMPTS[3])
+    np.testing.assert_array_equal(row_logits(engine_of(path), held(0), PROMPTS[3]), expected)
+
+
+def test_a_context_ends_where_longrope_would_turn_all_keys_anew(tmp_path: Path) -> None:
+    factors = {"short_factor": [1.0 + index / 9 for index in range(8)], "long_factor": [2.0] * 8}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_mscale": 1.2, "long_mscale": 1.3} | factors
+    rope["original_max_position_embeddings"] = 128
+    path = write_foreign(tmp_path / "model", "phimoe", {"rope_parameters": rope})
+    engine = engine_of(path)
+    assert engine.info.max_positions == 128
+    assert_near(row_logits(engine, held(0), PROMPTS[6]), eager_logits(eager(path), PROMPTS[6]))
 
 
 def test_the_fingerprint_tells_such_models_apart(tmp_path: Path) -> None:

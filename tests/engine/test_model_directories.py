@@ -48,6 +48,22 @@ def index_outside(path: Path) -> None:
     (path / "model.safetensors.index.json").write_text('{"weight_map": {"x": "../elsewhere.safetensors"}}')
 
 
+def cut_short(path: Path) -> None:
+    content = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(content[:-100])
+
+
+def damaged_header(path: Path) -> None:
+    content = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(content[:40] + b"\xff" * 40 + content[80:])
+
+
+def lost_shard(path: Path) -> None:
+    placed = dict.fromkeys(load_file(path / "model.safetensors"), "model.safetensors")
+    placed["model.norm.weight"] = "model-2.safetensors"
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+
+
 BROKEN: dict[str, tuple[str, Damage]] = {
     "no config": ("model-not-found", lambda path: (path / "config.json").unlink()),
     "config is not JSON": ("bad-config", lambda path: (path / "config.json").write_text("{")),
@@ -64,6 +80,15 @@ BROKEN: dict[str, tuple[str, Damage]] = {
     "no weights": ("no-weights", lambda path: (path / "model.safetensors").unlink()),
     "only pickled weights": ("pickle-weights", only_pickles),
     "weights cut short": ("bad-weights", lambda path: (path / "model.safetensors").write_bytes(b"\0" * 20)),
+    "weights end early": ("bad-weights", cut_short),
+    "a damaged header": ("bad-weights", damaged_header),
+    "a shard is missing": ("no-weights", lost_shard),
+    "an index that is not JSON": ("bad-config", lambda path: (path / "model.safetensors.index.json").write_text("{")),
+    "an index of nothing": ("bad-weights", lambda path: (path / "model.safetensors.index.json").write_text("{}")),
+    "weights in eight bits": (
+        "unsupported-dtype",
+        edit_weights(lambda t: t.update({"model.norm.weight": t["model.norm.weight"].char()})),
+    ),
     "index points outside": ("bad-weights", index_outside),
     "a tensor is missing": ("missing-tensor", edit_weights(lambda t: t.pop("model.layers.1.mlp.up_proj.weight"))),
     "a tensor has another shape": (

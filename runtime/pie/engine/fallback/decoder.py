@@ -51,6 +51,8 @@ class TransformersDecoder:
                     **choice,
                 ).logits[0]
             hidden = self._hidden
+            if not len(hidden):
+                raise RuntimeError("the module makes its logits without calling its head")
         finally:
             self._step, self._hidden = None, torch.zeros(0)
         if not self._picks_rows:

@@ -6,7 +6,7 @@ Such a pass tells how many layers attend, with which keys, and whether the atten
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ _HARMLESS = frozenset(
 )
 """What modules pass beside and what changes no number here; windows are those of the masks, as in eager attention."""
 _EXPERTS = "pie-shapes"
-_POSITIONS = "max_position_embeddings"
+_POSITIONS, _ORIGINAL = "max_position_embeddings", "original_max_position_embeddings"
 _TOKENS = 4
 
 
@@ -78,26 +78,19 @@ def read_transformers_config(raw: Mapping[str, object]) -> TransformersConfig:
             `unsupported-feature`, `bad-config`.
     """
     found, config = model_class(raw)
-    name = found.__name__
-    transformers = library(name)
     _refuse_states(found, config)
-    recorder = _Recorder(name)
-    _register_experts()
-    with quiet(transformers):
-        module = _without_data(found, config)
-        logits = _probe(module, recorder)
-    kv_heads = {shape[0] for shape in recorder.shapes}
-    if not recorder.shapes:
-        raise unsupported_architecture(name, "no layer of it calls an attention function")
-    if len(kv_heads) > 1:
-        raise unsupported_architecture(name, f"its layers have different numbers of key heads: {sorted(kv_heads)}")
+    ropes = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    bounds = list(_short_contexts(config.get_text_config(), ropes))
+    _make_plain(ropes)
+    module, shapes, num_logits = _shapes(found, config)
+    _refuse_shapes(module, shapes, num_logits)
     return TransformersConfig(
-        architecture=name,
-        num_layers=len(recorder.shapes),
-        num_kv_heads=kv_heads.pop(),
-        head_dim=max(max(key, value) for _, key, value in recorder.shapes),
-        vocab_size=int(logits.shape[-1]),
-        max_positions=_max_positions(config),
+        architecture=found.__name__,
+        num_layers=len(shapes),
+        num_kv_heads=shapes[0][0],
+        head_dim=max(max(key, value) for _, key, value in shapes),
+        vocab_size=num_logits,
+        max_positions=_max_positions(config, bounds),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
         settings=json.dumps(settings(raw), sort_keys=True),
     )
@@ -134,6 +127,27 @@ class _Recorder:
 
     def _refusal(self, why: str) -> ModelError:
         return unsupported_architecture(self._architecture, why)
+
+
+def _shapes(found: Any, config: Any) -> tuple[Any, list[tuple[int, int, int]], int]:
+    """The module without data; key heads, key and value width of each layer; and the logits of a row."""
+    recorder = _Recorder(found.__name__)
+    _register_experts()
+    with quiet(library(found.__name__)):
+        module = _without_data(found, config)
+        logits = _probe(module, recorder)
+    return module, recorder.shapes, int(logits.shape[-1])
+
+
+def _refuse_shapes(module: Any, shapes: Sequence[tuple[int, int, int]], num_logits: int) -> None:
+    name = type(module).__name__
+    if not shapes:
+        raise unsupported_architecture(name, "no layer of it calls an attention function")
+    if module.get_output_embeddings() is None or len(module.get_input_embeddings().weight) < num_logits:
+        raise unsupported_architecture(name, "its logits are not those of a head over its vocabulary")
+    kv_heads = {heads for heads, _, _ in shapes}
+    if len(kv_heads) > 1:
+        raise unsupported_architecture(name, f"its layers have different numbers of key heads: {sorted(kv_heads)}")
 
 
 def _without_data(found: Any, config: Any) -> Any:
@@ -178,20 +192,28 @@ def _refuse_states(found: Any, config: Any) -> None:
         raise unsupported_architecture(found.__name__, "it keeps a state beside keys and values")
 
 
-def _max_positions(config: Any) -> int:
-    """The context; with LongRoPE, that of its short factors: others past it would turn all keys before it anew."""
+def _max_positions(config: Any, bounds: Iterable[int]) -> int:
     text = config.get_text_config()
-    stated = positive_int({_POSITIONS: getattr(text, _POSITIONS, None)}, _POSITIONS)
-    ropes = getattr(text, "rope_parameters", None) or {}
-    return min([stated, *_short_contexts(ropes)])
+    return min([positive_int({_POSITIONS: getattr(text, _POSITIONS, None)}, _POSITIONS), *bounds])
 
 
-def _short_contexts(ropes: Mapping[str, Any]) -> Iterator[int]:
-    if ropes.get("rope_type") == "longrope":
-        yield int(ropes.get("original_max_position_embeddings") or 1)
+def _short_contexts(config: Any, ropes: Mapping[str, Any]) -> Iterator[int]:
+    """Where LongRoPE goes on with its long factors: these would turn all keys before it anew."""
+    original = ropes.get(_ORIGINAL) or getattr(config, _ORIGINAL, None)
+    if ropes.get("rope_type") == "longrope" and original:
+        yield int(original)
     for inner in ropes.values():
         if isinstance(inner, Mapping):
-            yield from _short_contexts(inner)
+            yield from _short_contexts(config, inner)
+
+
+def _make_plain(ropes: dict[str, Any]) -> None:
+    """Have nothing asked of positions by a pass over shapes: scalings that look at the longest one would."""
+    if ropes.get("rope_type") in ("dynamic", "longrope"):
+        ropes["rope_type"] = "default"
+    for inner in ropes.values():
+        if isinstance(inner, dict):
+            _make_plain(inner)
 
 
 def _register_experts() -> None:

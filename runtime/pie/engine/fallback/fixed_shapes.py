@@ -55,7 +55,11 @@ def _multiply(func: Any, rows: torch.Tensor, other: torch.Tensor) -> Any:
     return _linear(func, rows, other.T)
 
 
-def _activate(func: Any, numbers: torch.Tensor, *choices: Any, **more: Any) -> Any:
+def _activate(func: Any, numbers: Any, *choices: Any, **more: Any) -> Any:
+    """A function of single numbers; of two tensors, numbers go in pairs, and it is left alone."""
+    tensors = [one for one in (*choices, *more.values()) if isinstance(one, torch.Tensor)]
+    if tensors or not isinstance(numbers, torch.Tensor) or not numbers.is_floating_point():
+        return func(numbers, *choices, **more)
     more.pop("inplace", None)  # what it would save is not worth a second way
     flat = functional.pad(numbers.reshape(-1), (0, -numbers.numel() % _LANES))
     parts = [func(block, *choices, **more) for block in flat.split(_BLOCK)]
@@ -80,16 +84,16 @@ _RULES: Mapping[Any, Callable[..., Any]] = MappingProxyType(
                 functional.logsigmoid,
                 functional.mish,
                 functional.selu,
-                functional.sigmoid,
                 functional.silu,
                 functional.softplus,
-                functional.tanh,
                 torch.erf,
                 torch.exp,
+                torch.expm1,
                 torch.pow,
                 torch.sigmoid,
                 torch.tanh,
                 torch.Tensor.exp,
+                torch.Tensor.expm1,
                 torch.Tensor.sigmoid,
                 torch.Tensor.tanh,
             ),

@@ -101,7 +101,8 @@ def model_class(raw: Mapping[str, object]) -> tuple[Any, Any]:
     if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
         raise _unknown(architecture)
     try:
-        config = transformers.CONFIG_MAPPING[kind].from_dict(settings(raw))
+        with quiet(transformers):
+            config = transformers.CONFIG_MAPPING[kind].from_dict(settings(raw))
         found = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     except KeyError:
         raise _unknown(architecture) from None
