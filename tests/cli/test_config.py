@@ -78,7 +78,18 @@ def test_a_healthy_machine_has_nothing_missing(pie: Pie) -> None:
     left = pie("doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(left.out)}
     assert left.code == 0
-    assert {"python", "torch", "compiler", "javascript", "model", "home", "cache", "port"} <= findings.keys()
+    assert {
+        "python",
+        "torch",
+        "compiler",
+        "javascript",
+        "mcp",
+        "transformers",
+        "model",
+        "home",
+        "cache",
+        "port",
+    } <= findings.keys()
     assert not [finding for finding in findings.values() if finding["state"] == "missing"]
     assert all(finding["remedy"] for finding in findings.values() if finding["state"] == "missing")
 
@@ -112,6 +123,13 @@ def test_what_is_missing_is_told_with_a_remedy(pie: Pie, tmp_path: Path, monkeyp
     assert "config.json" in findings["model"]["found"]
     assert "g++" in findings["compiler"]["remedy"]
     assert "1 of 1" in findings["saved contexts"]["found"]
+
+
+def test_a_library_that_only_some_need_is_noted(pie: Pie, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    findings = {finding["name"]: finding for finding in json.loads(pie("doctor", "--json").out)}
+    assert findings["transformers"]["state"] == "note"
+    assert "pie[transformers]" in findings["transformers"]["remedy"]
 
 
 def test_a_model_that_is_nowhere_is_a_finding(pie: Pie, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def command(*, as_json: bool) -> int:
 
 def examine() -> list[Finding]:
     """Look at everything; nothing is changed and nothing is installed."""
-    findings = [_python(), *map(_package, PACKAGES), _compiler(), _javascript(), _mcp(), _memory(), _gpu()]
+    findings = [_python(), *map(_package, PACKAGES), _compiler(), _javascript(), *_extras(), _memory(), _gpu()]
     try:
         from pie.configuration.configuration import load_configuration
 
@@ -127,10 +127,18 @@ def _javascript() -> Finding:
         return Finding("javascript", "note", error.cause, error.remedy)
 
 
-def _mcp() -> Finding:
-    if importlib.util.find_spec("mcp") is None:
-        return Finding("mcp", "note", "not installed", "Install pie[mcp] if programs are to use MCP servers.")
-    return Finding("mcp", "ok", importlib.metadata.version("mcp"))
+def _extras() -> list[Finding]:
+    """What Pie uses where it is installed."""
+    return [
+        _extra("mcp", "programs are to use MCP servers"),
+        _extra("transformers", "models of other architectures than Pie's own are to run"),
+    ]
+
+
+def _extra(name: str, use: str) -> Finding:
+    if importlib.util.find_spec(name) is None:
+        return Finding(name, "note", "not installed", f"Install pie[{name}] if {use}.")
+    return Finding(name, "ok", importlib.metadata.version(name))
 
 
 def _memory() -> Finding:
