@@ -150,7 +150,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Which one it is: "flashinfer", "native", "torch", or "transformers" for torch with a module of that library."""
+        """It is "flashinfer", "native", "torch", or "transformers" for torch with a module of that library."""
         ...
 
     @property
