@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pie.engine.kernel_build import _SOURCES, FLAGS
+from pie.engine.kernel_build import FLAGS, SOURCES
 
 Float32Array = npt.NDArray[np.float32]
 Apply = Callable[[str, Float32Array], Float32Array]
@@ -33,7 +33,7 @@ def apply(tmp_path_factory: pytest.TempPathFactory) -> Apply:
     source = Path(__file__).parent / "functions.cpp"
     compiler = shutil.which("g++")
     assert compiler is not None
-    subprocess.run([compiler, *FLAGS, "-march=native", f"-I{_SOURCES}", str(source), "-o", str(library)], check=True)
+    subprocess.run([compiler, *FLAGS, "-march=native", f"-I{SOURCES}", str(source), "-o", str(library)], check=True)
     loaded = ctypes.CDLL(str(library))
 
     def applied(name: str, x: Float32Array) -> Float32Array:

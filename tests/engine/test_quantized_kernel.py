@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pie.engine.kernel_build import _SOURCES, FLAGS
+from pie.engine.kernel_build import FLAGS, SOURCES
 from pie.engine.memory import Arena
 from pie.engine.packing import pack
 from pie.engine.quantization import QuantizedMatrix, quantize
@@ -64,7 +64,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Product]:
         source = Path(__file__).parent / "quantized_product.cpp"
         compiler = shutil.which("g++")
         assert compiler is not None
-        command = [compiler, *FLAGS, f"-march={machine}", f"-I{_SOURCES}", str(source), "-o", str(library)]
+        command = [compiler, *FLAGS, f"-march={machine}", f"-I{SOURCES}", str(source), "-o", str(library)]
         subprocess.run(command, check=True)
         return Product(ctypes.CDLL(str(library)))
 

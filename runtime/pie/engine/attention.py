@@ -15,6 +15,7 @@ import torch
 
 from pie.engine.backend import Rows
 from pie.engine.kv_cache import KVCache
+from pie.engine.kv_form import as_integers
 from pie.forward import Int32Array
 
 __all__ = ["AttentionPlan", "Scores", "attend", "plan_attention"]
@@ -163,7 +164,7 @@ def _attend_tiles(
 
 def _gather(pages: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Keys or values of one block, `[tiles, kv_heads, keys, head_dim]` f32, contiguous."""
-    return pages[index].flatten(1, 2).transpose(1, 2).float().contiguous()
+    return as_integers(pages)[index].view(pages.dtype).flatten(1, 2).transpose(1, 2).float().contiguous()
 
 
 def _tiles(sequence_of_row: Int32Array) -> tuple[Index, Index]:

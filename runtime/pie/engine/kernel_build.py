@@ -24,9 +24,11 @@ from pathlib import Path
 
 from pie.engine.stopping import check_stop
 
-__all__ = ["FLAGS", "build_kernels", "default_cache_dir"]
+__all__ = ["FLAGS", "SOURCES", "build_kernels", "default_cache_dir"]
 
-_SOURCES = Path(__file__).parent / "native"
+SOURCES = Path(__file__).parent / "native"
+"""Where the C++ is."""
+
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared", "-ffp-contract=fast", "-Wno-psabi")
 """Of every build, beside `-march`."""
 
@@ -89,7 +91,7 @@ def _compile(compiler: str, machine: str, library: Path, stop: threading.Event |
     handle, name = tempfile.mkstemp(dir=library.parent, prefix=".building-", suffix=".so")
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, f"-march={machine}", str(_SOURCES / "kernels.cpp"), "-o", name]
+        command = [compiler, *FLAGS, f"-march={machine}", str(SOURCES / "kernels.cpp"), "-o", name]
         status, said = _run(command, stop)
         if status:
             raise OSError(f"{compiler} failed: {said.splitlines()[0] if said else 'no message'}")
@@ -129,7 +131,7 @@ def _run(command: Sequence[str], stop: threading.Event | None) -> tuple[int, str
 
 def _key(compiler: str | None, machine: str) -> str:
     digest = hashlib.sha256(" ".join((*FLAGS, machine, compiler or "", platform.machine(), _processor())).encode())
-    for path in sorted(_SOURCES.iterdir()):
+    for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:24]
 

@@ -22,6 +22,7 @@ from pie.engine.adapters.weights import MODULES, AdapterWeights
 from pie.engine.attention import Scores
 from pie.engine.backend import Drawn, Draws, Rows, Run
 from pie.engine.kernel_build import build_kernels
+from pie.engine.kv_form import FP8
 from pie.engine.models.config import Activation, MlpConfig, ModelConfig
 from pie.engine.schemes import Schemes
 
@@ -49,7 +50,10 @@ class _Form(ctypes.Structure):
 
 class _Shape(ctypes.Structure):
     _fields_ = (
-        *((name, _Int) for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "vocab", "page_size")),
+        *(
+            (name, _Int)
+            for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "vocab", "page_size", "kv_fp8")
+        ),
         ("layer_form", _Form),
         ("head_form", _Form),
         *((name, _Float) for name in ("norm_epsilon", "query_scale", "embedding_scale", "logit_cap")),
@@ -298,6 +302,7 @@ def _shape(config: ModelConfig, arrays: ModelArrays, page_size: int) -> _Shape:
         *sizes,
         config.vocab_size,
         page_size,
+        arrays.layers[0].keys.dtype == FP8,
         *_forms(arrays.schemes),
         config.norm_epsilon,
         config.query_scale,

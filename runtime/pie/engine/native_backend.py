@@ -25,6 +25,7 @@ from pie.engine.kernels import (
     ModelArrays,
     RopeTables,
 )
+from pie.engine.kv_form import KVChoice, as_integers, keep, kv_dtype
 from pie.engine.memory import Arena, lazy_zeros
 from pie.engine.models.config import LayerConfig, ModelConfig
 from pie.engine.packing import BLOCK, group_of, pack
@@ -70,10 +71,20 @@ class NativeBackend:
 
     name = "native"
 
-    def __init__(self, kernels: Kernels, model: LoadedModel, *, num_pages: int, page_size: int, threads: int) -> None:
+    def __init__(
+        self,
+        kernels: Kernels,
+        model: LoadedModel,
+        *,
+        num_pages: int,
+        page_size: int,
+        threads: int,
+        kept_as: KVChoice = "model",
+    ) -> None:
         """Pack the weights of `model` and make a cache of `num_pages` pages; `threads` compute at most."""
         config = model.config
-        self._cache = _new_cache(config, num_pages, page_size, model.weights.embedding.dtype)
+        self._dtype = model.weights.embedding.dtype
+        self._cache = _new_cache(config, num_pages, page_size, self._dtype, kept_as)
         self._model = KernelModel(kernels, config, _pack_model(model, self._cache), page_size=page_size)
         self._sampler = KernelSampler(kernels, config.vocab_size, threads=threads)
         self._threads = threads
@@ -99,33 +110,38 @@ class NativeBackend:
 
     def copy_pages(self, copies: Int32Array) -> None:
         """Copy pages `[C, 2]` (from, to), one after another."""
-        for source, target in copies.tolist():
-            self._cache.keys[:, target] = self._cache.keys[:, source]
-            self._cache.values[:, target] = self._cache.values[:, source]
+        for cache in map(as_integers, (self._cache.keys, self._cache.values)):
+            for source, target in copies.tolist():
+                cache[:, target] = cache[:, source]
 
     def read_pages(self, pages: Sequence[PageId]) -> torch.Tensor:
-        """Keys and values `[layers, 2, pages, page_size, kv_heads, head_dim]`, a copy."""
+        """Keys and values `[layers, 2, pages, page_size, kv_heads, head_dim]` in the model's dtype, a copy."""
         index = torch.tensor(list(pages), dtype=torch.int64)
+        keys, values = (
+            as_integers(cache)[:, index].view(cache.dtype).to(self._dtype)
+            for cache in (self._cache.keys, self._cache.values)
+        )
         # [L, P, H, T, D/g, 16, g] -> [L, P, T, 16, H, D/g, g] and [L, P, H, T, 16/g, D, g] -> [L, P, T, 16/g, g, H, D]
-        keys = self._cache.keys[:, index].permute(0, 1, 3, 5, 2, 4, 6).flatten(5, 6).flatten(2, 3)
-        values = self._cache.values[:, index].permute(0, 1, 3, 4, 6, 2, 5).flatten(2, 4)
+        keys = keys.permute(0, 1, 3, 5, 2, 4, 6).flatten(5, 6).flatten(2, 3)
+        values = values.permute(0, 1, 3, 4, 6, 2, 5).flatten(2, 4)
         return torch.stack((keys, values), dim=1)
 
     def write_pages(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
         """Put what `read_pages` gave into `pages`."""
         index = torch.tensor(list(pages), dtype=torch.int64)
         group = self._cache.keys.shape[-1]
-        keys = content[:, 0].unflatten(2, (-1, _LANES)).unflatten(5, (-1, group))
-        self._cache.keys[:, index] = keys.permute(0, 1, 4, 2, 5, 3, 6)
-        values = content[:, 1].unflatten(2, (-1, _LANES // group, group))
-        self._cache.values[:, index] = values.permute(0, 1, 5, 2, 3, 6, 4)
+        kept = as_integers(keep(content, self._cache.keys.dtype).contiguous())
+        keys = kept[:, 0].unflatten(2, (-1, _LANES)).unflatten(5, (-1, group))
+        as_integers(self._cache.keys)[:, index] = keys.permute(0, 1, 4, 2, 5, 3, 6)
+        values = kept[:, 1].unflatten(2, (-1, _LANES // group, group))
+        as_integers(self._cache.values)[:, index] = values.permute(0, 1, 5, 2, 3, 6, 4)
 
     def _threads_for(self, num_rows: int) -> int:
         return max(1, min(self._threads, num_rows * self._work_per_row // _WORK_PER_THREAD))
 
 
-def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch.dtype) -> _Cache:
-    group = group_of(dtype)
+def _new_cache(config: ModelConfig, num_pages: int, page_size: int, dtype: torch.dtype, kept_as: KVChoice) -> _Cache:
+    group, dtype = group_of(dtype), kv_dtype(kept_as, dtype)
     outer = (config.num_layers, num_pages, config.num_kv_heads, page_size // _LANES)
     return _Cache(
         keys=lazy_zeros((*outer, config.head_dim // group, _LANES, group), dtype),

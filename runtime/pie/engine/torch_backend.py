@@ -13,6 +13,7 @@ from pie.engine.decode_run import decode_run
 from pie.engine.fallback.decoder import TransformersDecoder
 from pie.engine.fallback.loading import TransformersModel
 from pie.engine.kv_cache import KVCache
+from pie.engine.kv_form import KVChoice
 from pie.engine.models.decoder import Decoder
 from pie.engine.sampling import draw_tokens
 from pie.engine.weights import LoadedModel
@@ -24,10 +25,14 @@ __all__ = ["TorchBackend"]
 class TorchBackend:
     """Runs a model with torch operations (see `pie.engine.backend.Backend`)."""
 
-    def __init__(self, model: LoadedModel | TransformersModel, *, num_pages: int, page_size: int) -> None:
-        """Place `model` beside a cache of `num_pages` pages."""
+    def __init__(
+        self, model: LoadedModel | TransformersModel, *, num_pages: int, page_size: int, kept_as: KVChoice = "model"
+    ) -> None:
+        """Place `model` beside a cache of `num_pages` pages, whose numbers are kept as that says."""
         self.name, self._decoder = _decoder(model)
-        self._cache = KVCache(model.config, num_pages=num_pages, page_size=page_size, dtype=model.dtype)
+        self._cache = KVCache(
+            model.config, num_pages=num_pages, page_size=page_size, dtype=model.dtype, kept_as=kept_as
+        )
 
     @property
     def kv_memory(self) -> Sequence[torch.Tensor]:

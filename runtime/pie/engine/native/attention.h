@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "fp8.h"
 #include "lanes.h"
 #include "team.h"
 
@@ -15,10 +16,10 @@ namespace pie {
 constexpr int MAX_HEAD_DIM = 256;
 constexpr int MAX_HEADS_AT_ONCE = 4;
 
-// One layer's part of the cache.
+// One layer's part of the cache: numbers of E, or such that become E when they are read, in the same order (see fp8.h).
 template <class E> struct Pages {
-    E* keys;
-    E* values;
+    void *keys, *values;
+    bool fp8;
     int page_size, kv_heads, head_dim;
 
     // Start of the 16 tokens that `offset` is in; keys and values agree.
@@ -27,12 +28,34 @@ template <class E> struct Pages {
     }
     void write_key(int page, int head, int offset, int d, float value) const {
         constexpr int GROUP = Tiling<E>::GROUP;
-        store_one(keys + tile(page, head, offset) + (d / GROUP * LANES + offset % LANES) * GROUP + d % GROUP, value);
+        write(keys, tile(page, head, offset) + (d / GROUP * LANES + offset % LANES) * GROUP + d % GROUP, value);
     }
     void write_value(int page, int head, int offset, int d, float value) const {
         constexpr int GROUP = Tiling<E>::GROUP;
         int t = offset % LANES;
-        store_one(values + tile(page, head, offset) + (t / GROUP * head_dim + d) * GROUP + t % GROUP, value);
+        write(values, tile(page, head, offset) + (t / GROUP * head_dim + d) * GROUP + t % GROUP, value);
+    }
+
+    // The 16 keys or values that begin at `at`; `room` has place for them.
+    const E* keys_at(size_t at, E* room) const { return read(keys, at, room); }
+    const E* values_at(size_t at, E* room) const { return read(values, at, room); }
+
+    // Where the memory of the keys or values from `at` on begins, to be fetched ahead.
+    const E* memory_of(const void* numbers, size_t at) const {
+        return fp8 ? (const E*)((const uint8_t*)numbers + at) : (const E*)numbers + at;
+    }
+
+   private:
+    void write(void* numbers, size_t at, float value) const {
+        if (fp8)
+            ((uint8_t*)numbers)[at] = to_fp8(value);
+        else
+            store_one((E*)numbers + at, value);
+    }
+    const E* read(const void* numbers, size_t at, E* room) const {
+        if (!fp8) return (const E*)numbers + at;
+        expand((const uint8_t*)numbers + at, room, LANES * head_dim);
+        return room;
     }
 };
 
@@ -98,6 +121,7 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
     float best[HEADS];
     Floats total[HEADS];  // of the weights, lane by lane
     alignas(64) float mixed[HEADS][MAX_HEAD_DIM];
+    alignas(64) E key_room[LANES * MAX_HEAD_DIM], value_room[LANES * MAX_HEAD_DIM];
     for (int h = 0; h < HEADS; h++) {
         best[h] = -INFINITY, total[h] = Floats{};
         std::fill(mixed[h], mixed[h] + dim, 0.0f);
@@ -106,14 +130,15 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
         Ints seen = visible.lanes(first, cache.page_size);
         if (visible.partly() && !any(seen)) continue;
         const size_t at = visible.tile(cache, kv_head, first);
-        const E *keys = cache.keys + at, *values = cache.values + at;
+        const E *keys = cache.keys_at(at, key_room), *values = cache.values_at(at, value_room);
         const size_t next = first + LANES > visible.last ? at : visible.tile(cache, kv_head, first + LANES);
+        const E *next_keys = cache.memory_of(cache.keys, next), *next_values = cache.memory_of(cache.values, next);
         Floats scores[HEADS][2] = {};  // two sums each, so that two products are in flight
         for (int d = 0; d < dim; d += 2 * GROUP)
 #pragma GCC unroll 2
             for (int j = 0; j < 2; j++) {
                 typename T::Tile tile = T::tile(keys + size_t(d + j * GROUP) * LANES);
-                __builtin_prefetch(cache.keys + next + size_t(d + j * GROUP) * LANES);
+                __builtin_prefetch(next_keys + size_t(d + j * GROUP) * LANES);
 #pragma GCC unroll 4
                 for (int h = 0; h < HEADS; h++)
                     scores[h][j] = T::multiply_add(scores[h][j], tile, T::group(query + h * dim + d + j * GROUP));
@@ -137,7 +162,7 @@ void attend_heads(const E* query, const Pages<E>& cache, int kv_head, const Visi
             for (int h = 0; h < HEADS; h++) sums[h] = load_floats(mixed[h] + d);
             for (int j = 0; j < full; j++) {
                 typename T::Tile tile = T::tile(values + size_t(j * dim + d) * GROUP);
-                __builtin_prefetch(cache.values + next + size_t(j * dim + d) * GROUP);
+                __builtin_prefetch(next_values + size_t(j * dim + d) * GROUP);
 #pragma GCC unroll 4
                 for (int h = 0; h < HEADS; h++)
                     sums[h] = T::multiply_add(sums[h], tile, T::group(weights[h] + j * GROUP));

@@ -201,9 +201,10 @@ class KeyWalk {
         for (; next <= last && chunk.count < CHUNK; next += LANES)
             if (look(chunk)) {
                 const size_t at = rows[0].tile(cache, kv_head, next);
-                chunk.keys[chunk.count] = cache.keys + at;
-                chunk.values[chunk.count] = cache.values + at;
-                if (next + LANES > last + 1) chunk.values[chunk.count] = end_of_values(cache.values + at);
+                const size_t room = size_t(chunk.count) * LANES * cache.head_dim;
+                chunk.keys[chunk.count] = cache.keys_at(at, key_room + room);
+                chunk.values[chunk.count] = cache.values_at(at, value_room + room);
+                if (next + LANES > last + 1) chunk.values[chunk.count] = end_of_values(chunk.values[chunk.count]);
                 if (count > 1 && !chunk.whole[chunk.count] && !finite(chunk.values[chunk.count])) return false;
                 chunk.count++;
             }
@@ -255,6 +256,7 @@ class KeyWalk {
     const int count;
     int next, last;
     alignas(64) bf16 ending[LANES * MAX_HEAD_DIM];
+    alignas(64) bf16 key_room[CHUNK_KEYS * MAX_HEAD_DIM], value_room[CHUNK_KEYS * MAX_HEAD_DIM];
 };
 
 inline void begin_tile(HeadTile& tile, const Queries<bf16>& queries, int dim, int row, int rows) {

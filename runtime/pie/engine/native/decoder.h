@@ -19,6 +19,7 @@ namespace pie {
 
 struct Shape {
     int32_t hidden, layers, heads, kv_heads, head_dim, vocab, page_size;
+    int32_t kv_fp8;  // whether pages keep numbers in eight bits
     Form layer_form, head_form;
     float norm_epsilon, query_scale, embedding_scale;
     float logit_cap;  // bound c of the logits, by c * tanh(logit / c); 0 leaves it out
@@ -299,7 +300,7 @@ template <class E> class Decoder {
     }
 
     Pages<E> pages(const Layer& layer) const {
-        return {(E*)layer.keys, (E*)layer.values, s.page_size, s.kv_heads, s.head_dim};
+        return {layer.keys, layer.values, s.kv_fp8 != 0, s.page_size, s.kv_heads, s.head_dim};
     }
 
     ModelPointers m;
