@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.engine.conftest import BackendChoice
 
 from pie.testing import ModelSizes, write_random_model
@@ -34,11 +35,17 @@ print(json.dumps([told, bool((row_logits(engine, Held([0]), range(8)) == before)
 """
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param(ModelSizes(vocab_size=150_000), id="logits"),  # those of 512 tokens take 300 MB
+        pytest.param(ModelSizes(intermediate_size=64_000), id="activations"),  # 370 MB, taken inside the kernels
+    ],
+)
 def test_a_step_that_does_not_fit_into_memory_is_told_and_the_next_one_is_done(
-    backend: BackendChoice, tmp_path: Path
+    backend: BackendChoice, sizes: ModelSizes, tmp_path: Path
 ) -> None:
-    # The logits of 512 tokens take 300 MB.
-    model = write_random_model(tmp_path / "model", "qwen3", sizes=ModelSizes(vocab_size=150_000))
+    model = write_random_model(tmp_path / "model", "qwen3", sizes=sizes)
     command = [sys.executable, "-c", PROGRAM, str(model), backend]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     told, same = json.loads(done.stdout.splitlines()[-1])

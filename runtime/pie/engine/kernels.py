@@ -186,9 +186,16 @@ class Kernels:
         library.pie_samplers_free.argtypes = (_Pointer,)
         library.pie_sample.argtypes = (_Pointer,) * 5
         library.pie_decode.argtypes = (_Pointer,) * 9
-        for name in ("pie_model_free", "pie_samplers_free", "pie_forward", "pie_sample", "pie_decode"):
+        for name in ("pie_model_free", "pie_samplers_free"):
             getattr(library, name).restype = None
+        for name in ("pie_forward", "pie_sample", "pie_decode"):
+            getattr(library, name).restype = _did
         self.library = library
+
+
+def _did(fits_memory: int) -> None:
+    if not fits_memory:
+        raise MemoryError("the kernels cannot allocate memory")
 
 
 def load_kernels(cache_dir: Path, stop: threading.Event | None = None) -> Kernels | None:

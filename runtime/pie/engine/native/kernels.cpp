@@ -1,8 +1,9 @@
 // The C interface of the CPU kernels: a model is made once and then runs steps; see pie/engine/kernels.py.
 //
-// Arguments were checked in Python; every array is C-contiguous. No function throws across this border but for want of
-// memory, which ends the process as anywhere else.
+// Arguments were checked in Python; every array is C-contiguous. No function throws across this border. What computes
+// takes its memory before its threads begin, and tells if there is too little.
 #include <memory>
+#include <new>
 
 #include "decoder.h"
 #include "sampler.h"
@@ -101,7 +102,10 @@ template <class E> class ModelOf : public Model {
 // One sampler per thread, for rows of `vocab` logits that lie `stride` apart.
 class SamplerBank {
    public:
-    SamplerBank(int vocab, int threads) : vocab(vocab), stride((vocab + BLOCK - 1) / BLOCK * BLOCK), of_thread(threads) {}
+    SamplerBank(int vocab, int threads) : vocab(vocab), stride((vocab + BLOCK - 1) / BLOCK * BLOCK) {
+        of_thread.reserve(threads);
+        for (int i = 0; i < threads; i++) of_thread.emplace_back(vocab);
+    }
 
     // Draw for `count` samplers; `of(i)` names the sampler and the row of the i-th.
     template <class F>
@@ -159,6 +163,43 @@ struct Going {
     }
 };
 
+// A decode run, see pie_decode.
+inline void decode(Model& model, SamplerBank& samplers, const Rows& first, const Draws& draws, const Run& run,
+                   const int32_t* threads_by_rows, int32_t* tokens, int32_t* num_tokens, int32_t* status) {
+    Going going(first);
+    Tallies tallies(draws);
+    model.hidden.resize(int64_t(first.num_rows) * model.shape.hidden);
+    model.logits.resize(int64_t(first.num_rows) * samplers.stride);
+    int count = first.num_rows;
+    for (int step = 0; step < run.steps && count; step++) {
+        model.forward(going.rows(first, count), model.hidden.data(), model.logits.data(), threads_by_rows[count]);
+        samplers.draw(model.logits.data(), draws, tallies, count, step, [&](int row) {
+            const int i = going.sampler[row];
+            return SamplerBank::Target{i, row, tokens + int64_t(i) * run.steps + step, status + i};
+        });
+        int kept = 0;
+        for (int row = 0; row < count; row++) {
+            const int i = going.sampler[row];
+            const int32_t token = tokens[int64_t(i) * run.steps + step];
+            num_tokens[i] = status[i] == DRAWN ? step + 1 : 0;
+            if (status[i] != DRAWN || step + 1 >= run.step_limits[i] || run.stops(i, token)) continue;
+            tallies.add(i, token);
+            going.advance(row, kept++, token);
+        }
+        count = kept;
+    }
+}
+
+// Whether there was memory for all of it; what was there before is as it was.
+template <class F> int fits_memory(F work) {
+    try {
+        work();
+        return 1;
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
+}
+
 }  // namespace pie
 
 using namespace pie;
@@ -172,9 +213,9 @@ Model* pie_model_new(const ModelPointers* pointers, int is_bf16) {
 
 void pie_model_free(Model* model) { delete model; }
 
-// hidden [L, hidden], logits [L, vocab padded to 32].
-void pie_forward(Model* model, const Rows* rows, float* hidden, float* logits, int threads) {
-    model->forward(*rows, hidden, logits, threads);
+// hidden [L, hidden], logits [L, vocab padded to 32]. This and what follows return 0 if there is too little memory.
+int pie_forward(Model* model, const Rows* rows, float* hidden, float* logits, int threads) {
+    return fits_memory([&] { model->forward(*rows, hidden, logits, threads); });
 }
 
 SamplerBank* pie_samplers_new(int vocab, int threads) { return new SamplerBank(vocab, threads); }
@@ -182,37 +223,19 @@ SamplerBank* pie_samplers_new(int vocab, int threads) { return new SamplerBank(v
 void pie_samplers_free(SamplerBank* samplers) { delete samplers; }
 
 // Logits as pie_forward gives them; tokens and status are [S].
-void pie_sample(SamplerBank* samplers, const float* logits, const Draws* draws, int32_t* tokens, int32_t* status) {
-    samplers->draw(logits, *draws, Tallies(*draws), draws->num_samplers, 0, [&](int i) {
-        return SamplerBank::Target{i, draws->sampler_rows[i], tokens + i, status + i};
+int pie_sample(SamplerBank* samplers, const float* logits, const Draws* draws, int32_t* tokens, int32_t* status) {
+    return fits_memory([&] {
+        samplers->draw(logits, *draws, Tallies(*draws), draws->num_samplers, 0, [&](int i) {
+            return SamplerBank::Target{i, draws->sampler_rows[i], tokens + i, status + i};
+        });
     });
 }
 
 // tokens [S, steps], num_tokens [S] and status [S]; row i belongs to sampler i; threads_by_rows[n] compute n rows.
-void pie_decode(Model* model, SamplerBank* samplers, const Rows* first, const Draws* draws, const Run* run,
-                const int32_t* threads_by_rows, int32_t* tokens, int32_t* num_tokens, int32_t* status) {
-    Going going(*first);
-    Tallies tallies(*draws);
-    model->hidden.resize(int64_t(first->num_rows) * model->shape.hidden);
-    model->logits.resize(int64_t(first->num_rows) * samplers->stride);
-    int count = first->num_rows;
-    for (int step = 0; step < run->steps && count; step++) {
-        model->forward(going.rows(*first, count), model->hidden.data(), model->logits.data(), threads_by_rows[count]);
-        samplers->draw(model->logits.data(), *draws, tallies, count, step, [&](int row) {
-            const int i = going.sampler[row];
-            return SamplerBank::Target{i, row, tokens + int64_t(i) * run->steps + step, status + i};
-        });
-        int kept = 0;
-        for (int row = 0; row < count; row++) {
-            const int i = going.sampler[row];
-            const int32_t token = tokens[int64_t(i) * run->steps + step];
-            num_tokens[i] = status[i] == DRAWN ? step + 1 : 0;
-            if (status[i] != DRAWN || step + 1 >= run->step_limits[i] || run->stops(i, token)) continue;
-            tallies.add(i, token);
-            going.advance(row, kept++, token);
-        }
-        count = kept;
-    }
+int pie_decode(Model* model, SamplerBank* samplers, const Rows* first, const Draws* draws, const Run* run,
+               const int32_t* threads_by_rows, int32_t* tokens, int32_t* num_tokens, int32_t* status) {
+    return fits_memory(
+        [&] { decode(*model, *samplers, *first, *draws, *run, threads_by_rows, tokens, num_tokens, status); });
 }
 
 }  // extern "C"

@@ -48,12 +48,17 @@ inline double uniform(uint64_t seed, uint64_t counter) {
 
 class RowSampler {
    public:
+    // Takes all memory that rows of so many logits need: a thread of a team could not tell that there is too little.
+    explicit RowSampler(int vocab) : size((vocab + LANES - 1) / LANES * LANES) {
+        allowed.resize(size), weights.resize(size), block_sums.reserve(size / SPAN + 1);
+        candidates.reserve(size), survivors.reserve(size), histogram.reserve(MOST_BINS);
+    }
+
     // `logits` are `vocab` values, readable up to the next multiple of 16; bits of `mask` (may be null) are allowed ids;
     // `adjustment` may be null.
     DrawStatus draw(const float* logits, int vocab, const uint32_t* mask, const Adjustment* adjustment,
                     const Sampler& sampler, int32_t* token) {
         if (!sampler.sound()) return BAD_SAMPLER;
-        size = (vocab + LANES - 1) / LANES * LANES;
         if (!take(logits, vocab, mask)) return NOT_FINITE;
         if (adjustment && !adjust(*adjustment)) return NOT_FINITE;
         Floats top = Floats{} - INFINITY;
@@ -75,6 +80,8 @@ class RowSampler {
     }
 
    private:
+    static constexpr int SPAN = 256, MOST_BINS = 2048;
+
     // Where a ranking ends: the last kept token, by logit (as an ordered integer) and then by id.
     struct Cut {
         uint32_t key;
@@ -85,7 +92,6 @@ class RowSampler {
 
     // Copy the row, -inf where the mask forbids and past its end; false if it holds a NaN or +inf.
     bool take(const float* logits, int vocab, const uint32_t* mask) {
-        allowed.resize(size), weights.resize(size);
         Ints unsound = {};
         const Ints ids = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         const Words bits = (Words{} + 1) << (Words)ids;
@@ -129,7 +135,6 @@ class RowSampler {
 
     // No ranking: sums of blocks first, then the walk inside the block that the number falls into.
     int draw_any(float min_p, double u) {
-        constexpr int SPAN = 256;
         block_sums.clear();
         double total = 0;
         for (int start = 0; start < size; start += SPAN) {
@@ -226,7 +231,7 @@ class RowSampler {
         double before = 0;
         uint32_t prefix = 0;
         for (int shift : {21, 10, 0}) {
-            const int bins = shift ? 2048 : 1024;
+            const int bins = shift ? MOST_BINS : MOST_BINS / 2;
             histogram.assign(bins, 0.0);
             int lowest = bins;
             for (int id : survivors) {
@@ -262,7 +267,7 @@ class RowSampler {
         return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     }
 
-    int size = 0;
+    const int size;
     float best = 0;
     double total_weight = 0;
     std::vector<float> allowed, weights, block_sums;
