@@ -28,7 +28,7 @@ BatchPolicy = Literal["greedy", "adaptive", "eager"]
 BackendChoice = Literal["auto", "flashinfer", "native", "torch"]
 """What computes a model, see `pie.engine.backend_choice`."""
 KVCacheChoice = Literal["model", "fp8"]
-"""How keys and values are kept, see `pie.engine.flashinfer_backend.device_pages`."""
+"""How keys and values are kept, see `pie.engine.kv_form`."""
 MIB = 1 << 20
 DEFAULT_ENDPOINT = "https://huggingface.co"
 

@@ -103,10 +103,6 @@ def test_a_gpu_that_is_asked_for_and_missing_is_told(pie: Pie, tmp_path: Path, m
     left = pie("run", write_program(tmp_path, "async def main(input): return 1\n"))
     assert left.code == 1
     assert f"error[{code}]: " in left.err
-    monkeypatch.setenv("PIE_MODEL_BACKEND", "torch")
-    monkeypatch.setenv("PIE_MODEL_KV_CACHE", "fp8")
-    left = pie("run", write_program(tmp_path, "async def main(input): return 1\n"))
-    assert "error[kv-needs-gpu]: " in left.err
 
 
 def test_what_is_missing_is_told_with_a_remedy(pie: Pie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

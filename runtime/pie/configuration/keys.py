@@ -179,7 +179,7 @@ KEYS: tuple[Key, ...] = (
         "model.kv_cache",
         "text",
         "model",
-        "How keys and values are kept: in the model's number type, or in 8 bits on a GPU.",
+        "How keys and values are kept: in the model's number type, or in 8 bits.",
         choices=("model", "fp8"),
     ),
     Key("model.kv_pages", "integer", None, "Pages of the KV cache; sized from free memory unless given.", minimum=1),

@@ -17,10 +17,11 @@ from pie.engine.fallback.loading import TransformersModel
 from pie.engine.flashinfer_backend.availability import check_flashinfer, flashinfer_missing, why_not_flashinfer
 from pie.engine.flashinfer_backend.backend import FlashInferBackend
 from pie.engine.flashinfer_backend.captured_decode import capture_graph
-from pie.engine.flashinfer_backend.device_pages import DevicePages, KVChoice, kv_dtype
+from pie.engine.flashinfer_backend.device_pages import DevicePages
 from pie.engine.flashinfer_backend.device_weights import move_model
 from pie.engine.flashinfer_backend.library import FlashInferKernels
 from pie.engine.kernels import Kernels, load_kernels
+from pie.engine.kv_form import KVChoice, kv_dtype
 from pie.engine.memory import available_bytes
 from pie.engine.models.config import ModelConfig
 from pie.engine.native_backend import NativeBackend, why_not_native
@@ -82,19 +83,24 @@ class Placement:
         if self.native is None or isinstance(model, TransformersModel):
             # Torch knows one number for the whole process; a small model is faster without a second thread.
             torch.set_num_threads(threads or (cores if model.config.work_per_row >= _WORK_FOR_TORCH_THREADS else 1))
-            return TorchBackend(model, num_pages=num_pages, page_size=page_size)
-        return NativeBackend(self.native, model, num_pages=num_pages, page_size=page_size, threads=threads or cores)
+            return TorchBackend(model, num_pages=num_pages, page_size=page_size, kept_as=self.kept_as)
+        return NativeBackend(
+            self.native,
+            model,
+            num_pages=num_pages,
+            page_size=page_size,
+            threads=threads or cores,
+            kept_as=self.kept_as,
+        )
 
 
-def check_wanted(wanted: BackendName, kept_as: KVChoice) -> None:
+def check_wanted(wanted: BackendName) -> None:
     """See, before anything is loaded, whether this machine can do what is asked for.
 
     Raises:
-        ModelError: `no-gpu`, `flashinfer-missing`, `kv-needs-gpu`.
+        ModelError: `no-gpu`, `flashinfer-missing`.
     """
-    if kept_as == "fp8" and wanted in ("native", "torch"):
-        raise _kv_needs_gpu(f"and the backend {wanted} cannot")
-    if wanted == "flashinfer" or kept_as == "fp8":
+    if wanted == "flashinfer":
         check_flashinfer()
 
 
@@ -119,15 +125,14 @@ def choose_place(
         stop: another thread sets it to have the loading given up.
 
     Raises:
-        ModelError: `no-gpu`, `flashinfer-missing`, `flashinfer-unsuited`, `kv-needs-gpu`, `no-native-backend`.
+        ModelError: `no-gpu`, `flashinfer-missing`, `flashinfer-unsuited`, `no-native-backend`.
     """
+    model = _in_kept_form(model, kept_as)
     if isinstance(model, TransformersModel):
         return _foreign(model, wanted, kept_as)
     gpu = _gpu(model, wanted)
     if gpu is not None:
-        return Placement(_in_kept_form(move_model(model, gpu.device), kept_as), kept_as, gpu, None)
-    if kept_as == "fp8":
-        raise _kv_needs_gpu("and no GPU computes this model; the log says why")
+        return Placement(move_model(model, gpu.device), kept_as, gpu, None)
     native = None if wanted == "torch" else _native(model.config, page_size, cache_dir, stop)
     if wanted == "native" and native is None:
         raise _no_native_backend()
@@ -139,8 +144,6 @@ def _foreign(model: TransformersModel, wanted: BackendName, kept_as: KVChoice) -
     architecture = model.config.architecture
     if wanted == "flashinfer":
         raise _unsuited(model.name, f"{architecture} runs through transformers")
-    if kept_as == "fp8":
-        raise _kv_needs_gpu(f"and {architecture} runs through transformers")
     log.warning("%s: computing with transformers, which is several times slower", architecture)
     if wanted == "native":
         raise _no_native_backend()
@@ -163,7 +166,7 @@ def _unsuited(name: str, reason: str) -> ModelError:
     )
 
 
-def _in_kept_form(model: LoadedModel, kept_as: KVChoice) -> LoadedModel:
+def _in_kept_form(model: LoadedModel | TransformersModel, kept_as: KVChoice) -> LoadedModel | TransformersModel:
     """The model by a fingerprint of its own if keys and values are rounded: saved contexts of the others do not fit."""
     if kept_as == "model":
         return model
@@ -194,14 +197,6 @@ def _import_kernels() -> FlashInferKernels:
         return FlashInferKernels(torch.device("cuda"))
     except (ImportError, OSError) as error:
         raise flashinfer_missing(str(error).splitlines()[0] if str(error) else "it cannot be imported") from error
-
-
-def _kv_needs_gpu(why: str) -> ModelError:
-    return ModelError(
-        "kv-needs-gpu",
-        f"keys and values are to be kept in fp8, which a GPU alone can, {why}",
-        remedy="Set model.kv_cache to model, or model.backend to flashinfer.",
-    )
 
 
 def _native(config: ModelConfig, page_size: int, cache_dir: Path, stop: threading.Event | None) -> Kernels | None:

@@ -19,9 +19,9 @@ from pie.engine.adapters.bank import AdapterBank
 from pie.engine.backend import Drawn, DrawStatus
 from pie.engine.backend_choice import BackendName, Placement, check_wanted, choose_place
 from pie.engine.batch_check import CheckedBatch, check_batch, check_host_pages, check_pages
-from pie.engine.flashinfer_backend.device_pages import KVChoice
 from pie.engine.host_pages import HostPages
 from pie.engine.kernel_build import default_cache_dir
+from pie.engine.kv_form import KVChoice
 from pie.engine.loading import load_any_model
 from pie.engine.memory import MemoryAhead, is_out_of_memory
 from pie.engine.models.config import ModelConfig
@@ -84,7 +84,7 @@ class Engine:
             page_size: tokens per page.
             backend: "flashinfer" wants a GPU, "native" the C++ kernels, "torch" neither; "auto" takes the first of
                 these that there is. A model of none of our families runs through transformers.
-            kv_cache: "model" keeps keys and values in the model's dtype, "fp8" in 8 bits, which a GPU alone can.
+            kv_cache: "model" keeps keys and values in the model's dtype, "fp8" in 8 bits.
             threads: how many threads compute at most on a CPU; None takes one per core that this process may use.
             cache_dir: where compiled kernels are kept; None is `~/.cache/pie/kernels`.
             stop: another thread sets it to have the loading given up.
@@ -93,7 +93,7 @@ class Engine:
             ModelError: the directory cannot be used, the memory is too small, or what was asked for is not there;
                 `stopped`.
         """
-        check_wanted(backend, kv_cache)
+        check_wanted(backend)
         model = load_any_model(model_dir, dtype=dtype, weights=weights, stop=stop)
         if model.quantization is not None:
             log.info("%s: %s", model.name, model.quantization)

@@ -16,11 +16,12 @@ from tests.engine.flashinfer_backend import reference_kernels as kernels
 
 from pie.engine.engine import Engine
 from pie.engine.flashinfer_backend.backend import FlashInferBackend
-from pie.engine.flashinfer_backend.device_pages import DevicePages, KVChoice
+from pie.engine.flashinfer_backend.device_pages import DevicePages
 from pie.engine.flashinfer_backend.kernels import AppendCall, AttentionCall, CallShape, DecodeSlots, Pages
 from pie.engine.flashinfer_backend.masks import PackedMasks
 from pie.engine.flashinfer_backend.page_lists import AppendTable, PageLists
 from pie.engine.flashinfer_backend.segments import Index
+from pie.engine.kv_form import KVChoice
 from pie.engine.weights import LoadedModel
 from pie.forward import Int32Array
 

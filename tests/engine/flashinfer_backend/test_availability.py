@@ -58,7 +58,6 @@ def refused(path: Path, **options: object) -> ModelError:
 
 def test_flashinfer_without_a_gpu_is_refused_before_the_model_is_read(tmp_path: Path) -> None:
     assert refused(tmp_path / "nowhere", backend="flashinfer").code == "no-gpu"
-    assert refused(tmp_path / "nowhere", kv_cache="fp8").code == "no-gpu"
 
 
 def test_flashinfer_that_is_not_installed_is_refused(gpu: None, tmp_path: Path) -> None:
@@ -78,15 +77,6 @@ def test_a_model_that_its_kernels_cannot_compute_is_refused(library: None, model
     assert (narrow.code, "head_dim is 32" in narrow.cause) == ("flashinfer-unsuited", True)
     exact = refused(wide_model, backend="flashinfer", dtype="float32")
     assert (exact.code, "not in float32" in exact.cause) == ("flashinfer-unsuited", True)
-
-
-@pytest.mark.parametrize("backend", ["native", "torch"])
-def test_fp8_pages_are_refused_on_a_processor(backend: str, tmp_path: Path) -> None:
-    assert refused(tmp_path / "nowhere", backend=backend, kv_cache="fp8").code == "kv-needs-gpu"
-
-
-def test_fp8_pages_are_refused_where_the_gpu_cannot_compute_the_model(library: None, model: Path) -> None:
-    assert refused(model, kv_cache="fp8").code == "kv-needs-gpu"
 
 
 def test_auto_computes_on_the_processor_and_says_why_if_there_is_a_gpu(

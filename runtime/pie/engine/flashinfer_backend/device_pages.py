@@ -8,23 +8,14 @@ beyond the range is cut off at its end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
+from pie.engine.kv_form import FP8, KVChoice, as_integers, keep, kv_dtype
 from pie.engine.models.config import ModelConfig
 from pie.forward import Int32Array, PageId
 
-__all__ = ["DevicePages", "KVChoice", "kv_dtype"]
-
-KVChoice = Literal["model", "fp8"]
-
-_FP8 = torch.float8_e4m3fn
-
-
-def kv_dtype(choice: KVChoice, model_dtype: torch.dtype) -> torch.dtype:
-    """What keys and values are kept in."""
-    return _FP8 if choice == "fp8" else model_dtype
+__all__ = ["DevicePages"]
 
 
 class DevicePages:
@@ -63,33 +54,25 @@ class DevicePages:
 
     def kept(self, numbers: torch.Tensor) -> torch.Tensor:
         """Numbers as they are kept."""
-        if self.dtype != _FP8:
-            return numbers.to(self.dtype)
-        limit = torch.finfo(_FP8).max
-        return (numbers.float() / self.scale).clamp(-limit, limit).to(_FP8)
+        return keep(numbers if self.dtype != FP8 else numbers.float() / self.scale, self.dtype)
 
     def copy(self, copies: Int32Array) -> None:
         """Copy pages `[C, 2]` (from, to), one after another."""
-        content = self._bytes()
+        content = as_integers(self._content)
         for source, target in copies.tolist():
             content[:, :, target] = content[:, :, source]
 
     def read(self, pages: Sequence[PageId]) -> torch.Tensor:
         """A copy of `pages` in the host's memory: [layers, 2, pages, page_size, kv_heads, head_dim], model's dtype."""
-        kept = self._bytes()[:, :, self._index(pages)].view(self.dtype)
-        if self.dtype != _FP8:
+        kept = as_integers(self._content)[:, :, self._index(pages)].view(self.dtype)
+        if self.dtype != FP8:
             return kept.cpu()
         return (kept.float() * self.scale).to(self._model_dtype).cpu()
 
     def write(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
         """Put `content`, shaped as `read` gives it, into `pages`."""
         kept = self.kept(content.to(self._content.device))
-        self._bytes()[:, :, self._index(pages)] = kept.view(self._bytes().dtype)
-
-    def _bytes(self) -> torch.Tensor:
-        """The same memory as integers of the same size: not every operation knows fp8."""
-        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[self.dtype.itemsize]
-        return self._content.view(integers)
+        as_integers(self._content)[:, :, self._index(pages)] = as_integers(kept.contiguous())
 
     def _index(self, pages: Sequence[PageId]) -> torch.Tensor:
         return torch.tensor(list(pages), dtype=torch.int64, device=self._content.device)
