@@ -16,7 +16,7 @@ from pie.engine.backend import Backend
 from pie.engine.fallback.loading import TransformersModel
 from pie.engine.flashinfer_backend.availability import check_flashinfer, flashinfer_missing, why_not_flashinfer
 from pie.engine.flashinfer_backend.backend import FlashInferBackend
-from pie.engine.flashinfer_backend.captured_decode import capture_graph
+from pie.engine.flashinfer_backend.captured_decode import GraphCapture
 from pie.engine.flashinfer_backend.device_pages import DevicePages
 from pie.engine.flashinfer_backend.device_weights import move_model
 from pie.engine.flashinfer_backend.library import FlashInferKernels
@@ -79,7 +79,7 @@ class Placement:
                 kept_as=self.kept_as,
                 device=self.gpu.device,
             )
-            return FlashInferBackend(self.gpu, model, pages, capture=capture_graph)
+            return FlashInferBackend(self.gpu, model, pages, capture=GraphCapture())
         if self.native is None or isinstance(model, TransformersModel):
             # Torch knows one number for the whole process; a small model is faster without a second thread.
             torch.set_num_threads(threads or (cores if model.config.work_per_row >= _WORK_FOR_TORCH_THREADS else 1))

@@ -25,6 +25,7 @@ from pie.engine.flashinfer_backend.device_sampling import draw_on_device
 from pie.engine.flashinfer_backend.graph_padding import captured_sizes, decode_tables, fitting_size
 from pie.engine.flashinfer_backend.kernels import Kernels
 from pie.engine.flashinfer_backend.step_attention import plan_calls, shares_much
+from pie.engine.flashinfer_backend.upload import upload
 from pie.engine.models.decoder import Decoder
 from pie.engine.weights import LoadedModel
 from pie.forward import Int32Array, PageId
@@ -120,15 +121,16 @@ class FlashInferBackend:
 
     def _compute(self, rows: Rows, token_ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Normed rows and logits of the logit rows; `token_ids` [R] i32 on the device are fed if given."""
-        logit_rows = self._to_device(rows.logit_rows)
+        logit_rows = upload(rows.logit_rows, self._kernels.device)
         captured = self._captured_for(rows)
         if captured is not None:
             tables = decode_tables(rows, captured.size, page_size=self._pages.page_size, spare_page=self._pages.spare)
             hidden, logits = captured.run(tables, token_ids)
             return hidden[logit_rows], logits[logit_rows]  # copies: the next run writes over its own
         attention = plan_calls(self._kernels, self._pages, self._config, rows, self._dtype)
-        token_ids = self._to_device(rows.token_ids) if token_ids is None else token_ids
-        stream = self._decoder.run(token_ids, self._to_device(rows.positions), attention, self._adapters.of(rows))
+        device = self._kernels.device
+        token_ids = upload(rows.token_ids, device) if token_ids is None else token_ids
+        stream = self._decoder.run(token_ids, upload(rows.positions, device), attention, self._adapters.of(rows))
         return self._decoder.head(stream[logit_rows])
 
     def _captured_for(self, rows: Rows) -> CapturedDecode | None:
@@ -159,6 +161,3 @@ class FlashInferBackend:
         if rows.page_numbers is not None and any(layer.window is not None for layer in self._config.layers):
             return False
         return not shares_much(rows, self._pages.page_size)
-
-    def _to_device(self, values: Int32Array) -> torch.Tensor:
-        return torch.from_numpy(values).to(self._kernels.device, non_blocking=True)

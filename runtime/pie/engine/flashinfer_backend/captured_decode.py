@@ -18,10 +18,11 @@ from pie.engine.flashinfer_backend.graph_padding import DecodeTables
 from pie.engine.flashinfer_backend.kernels import AppendCall, AttentionCall, Kernels
 from pie.engine.flashinfer_backend.page_lists import PageLists
 from pie.engine.flashinfer_backend.step_attention import call_shape, score_kinds
+from pie.engine.flashinfer_backend.upload import on_host
 from pie.engine.models.config import ModelConfig
 from pie.engine.models.decoder import Decoder
 
-__all__ = ["Capture", "CapturedDecode", "capture_graph"]
+__all__ = ["Capture", "CapturedDecode", "GraphCapture"]
 
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 """Makes of a function that launches work on the device another one that launches the same work again."""
@@ -62,8 +63,9 @@ class CapturedDecode:
     def run(self, tables: DecodeTables, token_ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Normed rows and logits of the real rows, until the next run; `token_ids` [num_rows] are fed if given."""
         self._slots.fill(tables.slots, tables.pages)
-        self._positions.copy_(torch.from_numpy(tables.positions), non_blocking=True)
-        self._token_ids.copy_(torch.from_numpy(tables.token_ids), non_blocking=True)
+        device = self._positions.device
+        self._positions.copy_(on_host(tables.positions, device), non_blocking=True)
+        self._token_ids.copy_(on_host(tables.token_ids, device), non_blocking=True)
         if token_ids is not None:
             self._token_ids[: tables.num_rows] = token_ids
         self._replay()
@@ -96,16 +98,24 @@ class _CapturedAttention:
         return out.flatten(1).float() * self._pages.scale
 
 
-def capture_graph(work: Callable[[], None]) -> Callable[[], None]:
-    """Capture work as a CUDA graph."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # what compiles or allocates on first use does so before the capture
-        for _ in range(_WARM_UP_RUNS):
+class GraphCapture:
+    """Captures work as CUDA graphs, which share the memory they work in: one runs at a time."""
+
+    def __init__(self) -> None:
+        """Without memory yet."""
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Capture work, after it has run a few times: what compiles or allocates on first use does so before."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP_RUNS):
+                work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # Threads of other models go on meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    replay: Callable[[], None] = graph.replay
-    return replay
+        replay: Callable[[], None] = graph.replay
+        return replay

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from pie.engine.backend import Drawn, Draws, DrawStatus, Rows, Run
+from pie.engine.flashinfer_backend.upload import upload
 
 __all__ = ["Launch", "Launched", "pipelined_run"]
 
@@ -94,7 +95,7 @@ def pipelined_run(launch: Launch, rows: Rows, draws: Draws, run: Run) -> Drawn:
         if len(keep):
             unknown = np.zeros(len(keep), np.int32)
             rows, draws = rows.following(keep, unknown), draws.following(keep, unknown)
-            index = torch.from_numpy(keep).to(launched.tokens.device, non_blocking=True)
+            index = upload(keep, launched.tokens.device)
             following = launch(rows, draws, launched.tokens[index])
         tally.take(active, step, launched)
         active = active[keep]

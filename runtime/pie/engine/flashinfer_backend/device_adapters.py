@@ -16,6 +16,7 @@ from pie.engine.adapters.weights import MODULES, AdapterWeights, LowRank
 from pie.engine.backend import Rows
 from pie.engine.flashinfer_backend.adapter_groups import AdapterGroups, group_by_adapter
 from pie.engine.flashinfer_backend.kernels import Kernels
+from pie.engine.flashinfer_backend.upload import upload
 from pie.engine.models.step import StepAdapters
 
 __all__ = ["DeviceAdapters", "NoAdapters"]
@@ -90,7 +91,7 @@ class _GroupedAdapters:
         self._groups = groups
         self._layers = layers
         self._dtype = dtype
-        self._rows = torch.from_numpy(groups.rows).to(kernels.device)
+        self._rows = upload(groups.rows, kernels.device)
 
     def add(self, layer: int, module: str, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
         stack = self._layers[layer].get(module)

@@ -13,6 +13,7 @@ import torch
 
 from pie.adjustment import Adjustments
 from pie.engine.backend import Draws, DrawStatus
+from pie.engine.flashinfer_backend.upload import upload
 
 __all__ = ["draw_on_device", "uniforms_on_device"]
 
@@ -38,7 +39,7 @@ def draw_on_device(logits: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, to
     numbers = uniforms_on_device(draws.seeds[random], draws.counters[random], device)
     for start in range(0, len(random), _ROWS_AT_ONCE):
         part = random[start : start + _ROWS_AT_ONCE]
-        index = _to(part, device)
+        index = upload(part, device)
         weights = _kept_tokens(allowed[index], draws, part)
         tokens[index] = _invert(weights, numbers[start : start + len(part)])
     return torch.where(status == DrawStatus.DRAWN, tokens, 0).to(torch.int32), status
@@ -52,8 +53,8 @@ def uniforms_on_device(
     torch computes with signed numbers alone: they wrap as unsigned ones do, and shifts lose the sign's copies.
     """
     gamma = _signed(_GAMMA)
-    state = _mix(_to(seeds.view(np.int64), device) + gamma)
-    state = state + (_to(counters.view(np.int64), device) + 1) * gamma
+    state = _mix(upload(seeds.view(np.int64), device) + gamma)
+    state = state + (upload(counters.view(np.int64), device) + 1) * gamma
     return _shifted(_mix(state), 11).double() * 2.0**-53
 
 
@@ -61,16 +62,16 @@ def _kept_tokens(logits: torch.Tensor, draws: Draws, samplers: npt.NDArray[np.in
     """`pie.engine.sampling.kept_tokens` of the samplers whose logits [S, vocab] these are."""
     device, vocab_size = logits.device, logits.shape[1]
     temperature, top_p, min_p = (
-        _to(values[samplers].astype(np.float64), device)[:, None]
+        upload(values[samplers].astype(np.float64), device)[:, None]
         for values in (draws.temperature, draws.top_p, draws.min_p)
     )
     scaled = logits.double()
     weights = ((scaled - scaled.amax(dim=1, keepdim=True)) / temperature).exp()
     ranked = np.flatnonzero((draws.top_k[samplers] > 0) | (draws.top_p[samplers] < 1))
     if len(ranked):
-        index = _to(ranked, device)
+        index = upload(ranked, device)
         top_k = draws.top_k[samplers][ranked]
-        limit = _to(np.where(top_k > 0, top_k, vocab_size).astype(np.int64), device)[:, None]
+        limit = upload(np.where(top_k > 0, top_k, vocab_size).astype(np.int64), device)[:, None]
         order = torch.argsort(logits[index], dim=1, descending=True, stable=True)
         by_rank = weights[index].gather(1, order)
         ranks = torch.arange(vocab_size, device=device)
@@ -100,14 +101,14 @@ def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 def _allowed_logits(logits: torch.Tensor, draws: Draws) -> torch.Tensor:
     """The samplers' rows [S, vocab], adjusted, and -inf where their masks forbid."""
     device = logits.device
-    allowed = logits[_to(draws.sampler_rows, device)]
+    allowed = logits[upload(draws.sampler_rows, device)]
     if draws.adjustments is not None:
         _adjust(allowed, draws.adjustments)
     masked = np.flatnonzero(draws.sampler_masks >= 0)
     if len(masked):
-        words = _to(draws.logit_masks[draws.sampler_masks[masked]].view(np.int32), device)
+        words = upload(draws.logit_masks[draws.sampler_masks[masked]].view(np.int32), device)
         bits = (words[:, :, None] >> torch.arange(32, device=device, dtype=torch.int32)) & 1
-        index = _to(masked, device)
+        index = upload(masked, device)
         forbidden = bits.flatten(1)[:, : logits.shape[1]] == 0
         allowed[index] = allowed[index].masked_fill(forbidden, -torch.inf)
     return allowed
@@ -118,17 +119,17 @@ def _adjust(logits: torch.Tensor, wanted: Adjustments) -> None:
     device = logits.device
     counts = np.diff(wanted.token_starts)
     repetition, frequency, presence = (
-        _to(np.repeat(values.astype(np.float64), counts), device)
+        upload(np.repeat(values.astype(np.float64), counts), device)
         for values in (wanted.repetition, wanted.frequency, wanted.presence)
     )
-    place = (_to(np.repeat(wanted.samplers, counts), device), _to(wanted.token_ids, device))
-    seen = _to(wanted.counts.astype(np.float64), device)
+    place = (upload(np.repeat(wanted.samplers, counts), device), upload(wanted.token_ids, device))
+    seen = upload(wanted.counts.astype(np.float64), device)
     values = logits[place].double()
     values = torch.where(values > 0, values / repetition, values * repetition)
     logits[place] = (values - (seen * frequency + (seen > 0) * presence)).float()
     biased = np.repeat(wanted.samplers, np.diff(wanted.bias_starts))
-    place = (_to(biased, device), _to(wanted.bias_ids, device))
-    logits[place] = (logits[place].double() + _to(wanted.biases.astype(np.float64), device)).float()
+    place = (upload(biased, device), upload(wanted.bias_ids, device))
+    logits[place] = (logits[place].double() + upload(wanted.biases.astype(np.float64), device)).float()
 
 
 def _status(logits: torch.Tensor, allowed: torch.Tensor, draws: Draws) -> torch.Tensor:
@@ -136,12 +137,12 @@ def _status(logits: torch.Tensor, allowed: torch.Tensor, draws: Draws) -> torch.
     best = allowed.amax(dim=1)
     unsound = ~(logits.amax(dim=1) < torch.inf)  # NaN compares false
     status = torch.zeros(len(allowed), dtype=torch.int32, device=device)
-    status[best == -torch.inf] = DrawStatus.NOTHING_ALLOWED
-    status[unsound[_to(draws.sampler_rows, device)] | (best == torch.inf)] = DrawStatus.NOT_FINITE
+    status.masked_fill_(best == -torch.inf, DrawStatus.NOTHING_ALLOWED)
+    not_finite = unsound[upload(draws.sampler_rows, device)] | (best == torch.inf)
+    status.masked_fill_(not_finite, DrawStatus.NOT_FINITE)
     sound = (draws.temperature >= 0) & (draws.temperature < np.inf) & (draws.top_k >= 0)
     sound &= (draws.top_p >= 0) & (draws.top_p <= 1) & (draws.min_p >= 0) & (draws.min_p <= 1)
-    status[_to(~sound, device)] = DrawStatus.BAD_SAMPLER
-    return status
+    return status.masked_fill_(upload(~sound, device), DrawStatus.BAD_SAMPLER)
 
 
 def _mix(z: torch.Tensor) -> torch.Tensor:
@@ -156,7 +157,3 @@ def _shifted(z: torch.Tensor, bits: int) -> torch.Tensor:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _to(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from pie.engine.flashinfer_backend.kernels import AppendCall, AttentionCall, Cal
 from pie.engine.flashinfer_backend.masks import PackedMasks
 from pie.engine.flashinfer_backend.page_lists import AppendTable, PageLists
 from pie.engine.flashinfer_backend.segments import Index
+from pie.engine.flashinfer_backend.upload import on_host, upload
 from pie.forward import Int32Array
 
 __all__ = ["FlashInferKernels", "unpack_on_device"]
@@ -57,8 +58,8 @@ class FlashInferKernels:
         """Plan requests of any number of queries."""
         wrapper = self._sets[0].next_prefill()
         wrapper.plan(
-            torch.from_numpy(qo_indptr),
-            *_page_tensors(pages),
+            on_host(qo_indptr, self._device),
+            *_page_tensors(pages, self._device),
             shape.num_heads,
             shape.num_kv_heads,
             shape.head_dim,
@@ -72,7 +73,7 @@ class FlashInferKernels:
     def append(self, table: AppendTable) -> AppendCall:
         """Plan where keys and values go."""
         arrays = (table.batch_indices, table.positions, table.pages.indices, table.pages.indptr)
-        tensors = [torch.from_numpy(array).to(self._device) for array in (*arrays, table.pages.last_page_len)]
+        tensors = [upload(array, self._device) for array in (*arrays, table.pages.last_page_len)]
         return _LibraryAppend(self._library, *tensors)
 
     def decode_slots(self, size: int, max_pages: int) -> DecodeSlots:
@@ -93,7 +94,7 @@ class FlashInferKernels:
             weights,
             len(weights),
             weight_column_major=False,
-            seg_indptr=torch.from_numpy(seg_indptr).to(self._device),
+            seg_indptr=upload(seg_indptr, self._device),
             weight_indices=torch.arange(len(weights), dtype=torch.int64, device=self._device),
         )
         return product
@@ -106,10 +107,10 @@ def unpack_on_device(masks: PackedMasks, device: torch.device) -> torch.Tensor:
     (flashinfer pull request 2201), so that all requests but the first would read beside theirs.
     """
     ends = np.cumsum(masks.sizes)
-    shift = torch.from_numpy(8 * masks.indptr[:-1].astype(np.int64) - (ends - masks.sizes)).to(device)
-    sizes = torch.from_numpy(masks.sizes).to(device)
+    shift = upload(8 * masks.indptr[:-1].astype(np.int64) - (ends - masks.sizes), device)
+    sizes = upload(masks.sizes, device)
     place = torch.arange(int(ends[-1]), device=device) + shift.repeat_interleave(sizes)
-    octets = torch.from_numpy(masks.bits).to(device)[place >> 3]
+    octets = upload(masks.bits, device)[place >> 3]
     return (octets >> (place & 7).to(torch.uint8)) & 1 == 1
 
 
@@ -128,7 +129,7 @@ class _Wrappers:
             self._decoding[shape] = self._library.BatchDecodeWithPagedKVCacheWrapper(
                 self._workspace, _LAYOUT, use_tensor_cores=True, backend=_KERNELS
             )
-        _plan_decode(self._decoding[shape], pages, shape)
+        _plan_decode(self._decoding[shape], pages, shape, self._workspace.device)
         return _WrapperCall(self._decoding[shape])
 
     def next_prefill(self) -> Any:
@@ -207,14 +208,14 @@ class _LibrarySlots:
         )
 
     def fill(self, slots: Int32Array, pages: PageLists) -> None:
-        self._positions.copy_(torch.from_numpy(slots), non_blocking=True)
+        self._positions.copy_(on_host(slots, self._workspace.device), non_blocking=True)
         for wrapper, shape in self._wrappers:  # each puts the page lists into the shared buffers
-            _plan_decode(wrapper, pages, shape)
+            _plan_decode(wrapper, pages, shape, self._workspace.device)
 
 
-def _plan_decode(wrapper: Any, pages: PageLists, shape: CallShape) -> None:
+def _plan_decode(wrapper: Any, pages: PageLists, shape: CallShape, device: torch.device) -> None:
     wrapper.plan(
-        *_page_tensors(pages),
+        *_page_tensors(pages, device),
         shape.num_heads,
         shape.num_kv_heads,
         shape.head_dim,
@@ -223,13 +224,9 @@ def _plan_decode(wrapper: Any, pages: PageLists, shape: CallShape) -> None:
     )
 
 
-def _page_tensors(pages: PageLists) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As the planners read them on the host; they copy them to the device themselves."""
-    return (
-        torch.from_numpy(pages.indptr),
-        torch.from_numpy(pages.indices),
-        torch.from_numpy(pages.last_page_len),
-    )
+def _page_tensors(pages: PageLists, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What planners read on the host, and copy themselves, is there; the page ids are on the device already."""
+    return on_host(pages.indptr, device), upload(pages.indices, device), on_host(pages.last_page_len, device)
 
 
 def _common(shape: CallShape) -> dict[str, Any]:

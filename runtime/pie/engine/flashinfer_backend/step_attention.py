@@ -12,8 +12,9 @@ from pie.engine.flashinfer_backend.cascade import share_pages
 from pie.engine.flashinfer_backend.device_pages import DevicePages
 from pie.engine.flashinfer_backend.kernels import AppendCall, AttentionCall, CallShape, Kernels, Pages
 from pie.engine.flashinfer_backend.page_lists import append_table
-from pie.engine.flashinfer_backend.segments import Index, cut_rows
+from pie.engine.flashinfer_backend.segments import cut_rows
 from pie.engine.flashinfer_backend.step_plan import Part, StepPlan, plan_step
+from pie.engine.flashinfer_backend.upload import upload
 from pie.engine.models.config import ModelConfig
 
 __all__ = ["StepCalls", "call_shape", "plan_calls", "score_kinds", "shares_much"]
@@ -114,13 +115,9 @@ def _plan_part(kernels: Kernels, plan: StepPlan, part: Part, shape: CallShape) -
         call = kernels.prefill(part.qo_indptr, part.pages, unbounded, causal=True, masks=part.masks)
     levels = tuple(
         _PlannedLevel(
-            _to(level.queries, kernels.device),
+            upload(level.queries, kernels.device),
             kernels.prefill(level.qo_indptr, level.pages, shape, causal=False, masks=None),
         )
         for level in part.levels
     )
-    return _PlannedPart(_to(part.rows, kernels.device), call, levels)
-
-
-def _to(values: Index, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(values).to(device, non_blocking=True)
+    return _PlannedPart(upload(part.rows, kernels.device), call, levels)
