@@ -67,7 +67,7 @@ api-table: install  ## which rows of the API hold in which language, from the te
 	@$(BIN)/python -m tests.api.table --write | tail -n 1
 
 bench: install  ## all benchmarks, one JSON line each
-	@for name in attention chat_reuse host_calls http_overhead launch prefix scale serve_decode sessions speculation tax; do $(BIN)/python -m benches.$$name --json | tail -n 1; done
+	@for name in attention chat_reuse gpu host_calls http_overhead launch prefix scale serve_decode sessions speculation tax; do $(BIN)/python -m benches.$$name --json | tail -n 1; done
 
 bench-peers:  ## what benches/decode.py compares with, in an environment of its own (builds llama.cpp: 10 minutes)
 	$(PYTHON) -m venv benches/peers/.venv

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from tests.engine.flashinfer_backend.reference_library import on_reference_kernels
+from tests.engine.flashinfer_backend.on_a_processor import on_a_processor
 
 from pie.engine.engine import Engine
 from pie.engine.flashinfer_backend.availability import check_flashinfer
@@ -56,7 +56,7 @@ def models(model_of: Callable[[Family, int], Path], request: pytest.FixtureReque
 
 @pytest.fixture(params=ON_CPU)
 def backend(request: pytest.FixtureRequest) -> AnyBackend:
-    """Each backend of a CPU in turn; "tables" is that of flashinfer with its kernels in numpy.
+    """Each backend of a CPU in turn; "tables" is that of flashinfer with a stand-in for the library.
 
     What holds up to rounding alone is told of a GPU too: such a module has a fixture of this name with `ON_GPU`.
     """
@@ -75,7 +75,7 @@ def engine_on(backend: AnyBackend, path: Path, options: dict[str, object]) -> En
         options = {"dtype": "bfloat16"} | options
     engine = Engine(path, **({"backend": "torch" if backend == "tables" else backend} | options))  # type: ignore[arg-type]
     if backend == "tables":
-        on_reference_kernels(engine, load_model(path, dtype=options.get("dtype")))  # type: ignore[arg-type]
+        on_a_processor(engine, load_model(path, dtype=options.get("dtype")))  # type: ignore[arg-type]
     return engine
 
 
