@@ -67,6 +67,12 @@ class Placement:
             return int(available_bytes() * _HOST_SHARE)
         return int(torch.cuda.mem_get_info(self.gpu.device)[0] * _GPU_SHARE)
 
+    def host_pages(self, num_pages: int, page_bytes: int) -> int:
+        """How many host pages go with so many pages: half of them, beside a GPU no more than the host has room for."""
+        if self.gpu is None:
+            return num_pages // 2
+        return min(num_pages // 2, int(available_bytes() * _HOST_SHARE) // page_bytes)
+
     def backend(self, *, num_pages: int, page_size: int, threads: int | None) -> Backend:
         """The backend, with its pages; `threads` compute at most on a CPU."""
         model, cores = self.model, len(os.sched_getaffinity(0))

@@ -79,7 +79,8 @@ class Engine:
             dtype: what to compute and keep the KV in; None takes the model's own.
             weights: "original" or, in less memory, "int8" or "int4"; the log tells what that changes.
             num_pages: pages of the KV cache; None takes what `memory_bytes` gives.
-            num_host_pages: pages of host memory that keep copies of suspended contexts; None is half of `num_pages`.
+            num_host_pages: pages of host memory that keep copies of suspended contexts; None is half of `num_pages`,
+                beside a GPU no more than there is room for.
             memory_bytes: size of the KV cache; None takes a share of the free memory, on a CPU 8192 pages at most.
             page_size: tokens per page.
             backend: "flashinfer" wants a GPU, "native" the C++ kernels, "torch" neither; "auto" takes the first of
@@ -106,7 +107,9 @@ class Engine:
         self._dtype = model.dtype
         page_bytes = _page_bytes(model.config, page_size, place.kv_dtype)
         num_pages = _num_pages(memory_bytes, page_bytes, place) if num_pages is None else num_pages
-        num_host_pages = num_pages // 2 if num_host_pages is None else num_host_pages
+        if num_host_pages is None:
+            host_page_bytes = _page_bytes(model.config, page_size, self._dtype)
+            num_host_pages = place.host_pages(num_pages, host_page_bytes)
         self.info = DeviceInfo(
             model=model.name,
             fingerprint=model.fingerprint,

@@ -5,6 +5,7 @@ That whole models, masks, adapters, pages and decode runs hold is told by the su
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from hypothesis import given
 from tests.engine.batches import Draw, Feed, Held, decode_batch, make_batch, row_logits
 from tests.engine.flashinfer_backend.on_a_processor import on_a_processor
 from tests.engine.flashinfer_backend.steps import Step, steps, visible
+from tests.engine.test_adapters import hold, with_adapters
 
 from pie.engine.engine import Engine
+from pie.engine.flashinfer_backend.backend import FlashInferBackend
 from pie.engine.flashinfer_backend.decode_pipeline import Launched
 from pie.engine.flashinfer_backend.library import unpack_on_device
 from pie.engine.flashinfer_backend.masks import pack_masks
@@ -170,3 +173,21 @@ def test_masks_are_unpacked_without_the_bits_that_fill_up_bytes(step: Step) -> N
     assert unpack_on_device(
         pack_masks(unmasked, segments, page_size=step.page_size, window=None), torch.device("cpu")
     ).any()
+
+
+def test_matrices_of_adapters_are_laid_side_by_side_once_and_go_with_them(pair: Pair) -> None:
+    engine, _ = pair
+    uses = [hold(engine, seed) for seed in (1, 2)]
+    backend = engine._backend
+    assert isinstance(backend, FlashInferBackend)
+    kept = []
+    for _ in range(2):
+        feeds = [Feed(Held([2 * i, 2 * i + 1]), [5, 6, 7], probes=[Logits()]) for i in range(3)]
+        engine.step(with_adapters(make_batch(feeds, vocab_size=320), [uses[0], None, uses[1]]))
+        kept.append(backend._adapters._layers)
+    assert kept[0]
+    assert kept[0] is kept[1]
+    kept.clear()
+    engine.adapters.free(uses[1].number)
+    gc.collect()
+    assert backend._adapters._layers == ()

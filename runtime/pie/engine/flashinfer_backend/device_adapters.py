@@ -1,11 +1,12 @@
 """Adapters on the device: the thin matrices of a step's adapters side by side, one grouped product for all of them.
 
 Ranks are filled up with zeros to one that the kernels take. What was laid side by side last is kept, since most steps
-use the same adapters as the one before.
+use the same adapters as the one before; it goes when one of these adapters does.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ class DeviceAdapters:
         """Multiply in `dtype`."""
         self._kernels = kernels
         self._dtype = dtype
-        self._last: tuple[tuple[AdapterWeights, ...], _Layers] = ((), ())
+        self._chosen: tuple[weakref.ref[AdapterWeights], ...] = ()
+        self._layers: _Layers = ()
 
     def of(self, rows: Rows) -> StepAdapters:
         """What they do to these rows."""
@@ -50,9 +52,14 @@ class DeviceAdapters:
         if groups is None:
             return NoAdapters()
         chosen = tuple(rows.adapters[number] for number in groups.adapters.tolist())
-        if self._last[0] != chosen:
-            self._last = (chosen, self._stack(chosen))
-        return _GroupedAdapters(self._kernels, groups, self._last[1], self._dtype)
+        if tuple(reference() for reference in self._chosen) != chosen:
+            self._layers = self._stack(chosen)
+            self._chosen = tuple(weakref.ref(weights, self._forget) for weights in chosen)
+        return _GroupedAdapters(self._kernels, groups, self._layers, self._dtype)
+
+    def _forget(self, gone: weakref.ref[AdapterWeights]) -> None:
+        if gone in self._chosen:
+            self._chosen, self._layers = (), ()
 
     def _stack(self, chosen: tuple[AdapterWeights, ...]) -> _Layers:
         return tuple(
