@@ -56,7 +56,8 @@ def close(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32], toler
 
 
 def prompt_of(length: int) -> list[int]:
-    return np.random.default_rng(length).integers(0, 320, length).tolist()
+    tokens: list[int] = np.random.default_rng(length).integers(0, 320, length).tolist()
+    return tokens
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 11])
