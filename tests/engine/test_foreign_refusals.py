@@ -100,21 +100,28 @@ def test_a_rule_is_a_window_only_if_it_is_one_at_every_edge() -> None:
     assert not CausalMask(7, masks.chunked_causal_mask_function(7, torch.zeros(1, dtype=torch.int64))).holds()
 
 
-def checked(decoding: Any, eager: Any) -> None:
+def checked(decoding: Any, eager: Any, dtype: torch.dtype = torch.float32) -> None:
     """Check a decoder of one module against the eager attention of another one."""
     library("GPT2LMHeadModel")
     for module in (decoding, eager):
-        module.set_attn_implementation(NAME)
+        module.to(dtype).set_attn_implementation(NAME)
     config = read_transformers_config(decoding.config.to_dict() | {"architectures": [type(decoding).__name__]})
-    check_model(eager, TransformersDecoder(decoding, config), config, torch.float32)
+    check_model(eager, TransformersDecoder(decoding, config), config, dtype)
 
 
-def test_a_model_that_gives_other_logits_than_eager_attention_is_refused() -> None:
-    checked(make_foreign("gpt2"), make_foreign("gpt2"))
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 1.1), (torch.bfloat16, 6.0)])
+def test_a_model_that_gives_other_logits_than_eager_attention_is_refused(dtype: torch.dtype, factor: float) -> None:
+    checked(make_foreign("gpt2"), make_foreign("gpt2"), dtype)
     other = make_foreign("gpt2")
-    other.transformer.h[1].attn.scaling *= 1.1
+    other.transformer.h[1].attn.scaling *= factor
     with pytest.raises(ModelError, match=r"unsupported-architecture: .* differ by .* from those of eager attention"):
-        checked(make_foreign("gpt2"), other)
+        checked(make_foreign("gpt2"), other, dtype)
+
+
+def test_a_mixture_that_roundings_lead_to_other_experts_is_not_refused(tmp_path: Path) -> None:
+    many = {"num_hidden_layers": 16, "n_routed_experts": 32, "num_experts_per_tok": 4}
+    path = write_foreign(tmp_path / "model", "deepseek_v3", many)
+    assert Engine(path, dtype="bfloat16", num_pages=4, threads=1).backend == "transformers"
 
 
 def test_a_model_whose_rows_depend_on_each_other_is_refused() -> None:
