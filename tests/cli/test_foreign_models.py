@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tests.cli.shell import Pie, write_program
+from tests.cli.shell import LONG_S, Pie, write_program
 from tests.engine.foreign_models import write_foreign
 from tests.hub.hub_server import HubServer, serve_hub
 
@@ -87,3 +89,19 @@ def test_a_model_whose_weights_were_lost_on_the_way_is_refused(pie: Pie, tmp_pat
     (path / "model.safetensors").write_bytes((path / "whole").read_bytes()[:-1000])
     left = pie("run", write_program(tmp_path, PROGRAM), "--model", str(path))
     assert left.err.startswith(f"error[bad-weights]: {path}/model.safetensors cannot be read"), left.err
+
+
+def test_nothing_that_a_directory_names_is_asked_of_the_hub(tmp_path: Path, hub_server: HubServer) -> None:
+    path = write_foreign(tmp_path / "model", "gpt2")
+    config = json.loads((path / "config.json").read_text())
+    elsewhere = {"_name_or_path": "acme/base", "auto_map": {"AutoModelForCausalLM": "acme/base--code.Model"}}
+    ours = {"_attn_implementation": "acme/kernel", "attn_implementation": "acme/kernel", "use_kernels": True}
+    (path / "config.json").write_text(json.dumps(config | elsewhere | ours))
+    (path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "acme/base", "peft_type": "LORA"}))
+    (path / "generation_config.json").write_text(json.dumps({"custom_generate": "acme/base", "eos_token_id": 2}))
+    program = write_program(tmp_path, PROGRAM)
+    command = [sys.executable, "-m", "pie", "run", program, "--model", str(path), "--input", '{"prompt": "a"}']
+    left = subprocess.run(command, env=dict(os.environ), capture_output=True, timeout=LONG_S, check=False)
+    assert left.returncode == 0, left.stderr
+    assert [len(tokens) for tokens in json.loads(left.stdout)] == [12, 12]
+    assert hub_server.requests == []
