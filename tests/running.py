@@ -104,3 +104,5 @@ async def everything_is_given_back(runtime: Runtime) -> None:
     ledger = scheduler.ledger()
     if ledger.free + ledger.cached != ledger.total:
         raise AssertionError(f"pages do not add up: {ledger}")
+    if ledger.host_cached + ledger.host_free != ledger.host_total:
+        raise AssertionError(f"host pages do not add up: {ledger}")

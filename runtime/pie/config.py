@@ -107,7 +107,8 @@ class ModelSettings:
         backend: what computes it; auto takes the first that there is of flashinfer, native and torch.
         kv_cache: how its keys and values are kept: in its own dtype, or in 8 bits.
         kv_pages: number of KV pages; None sizes the cache from free memory.
-        host_pages: number of pages of host memory for suspended contexts; None is half of the KV pages.
+        host_pages: number of pages of host memory for suspended contexts and evicted prefixes; None is half of the
+            KV pages.
         max_batch_tokens: tokens of one step at most.
         prompt_step_ms: about how long a step with prompts may last while generations run.
         batch_policy: whether a step waits for more requests.

@@ -109,6 +109,9 @@ async def running(
         finally:
             loop.cancel()
     scheduler.check()
+    ledger = scheduler.ledger()
+    assert ledger.free + ledger.cached + ledger.held == ledger.total
+    assert ledger.stashed + ledger.host_cached + ledger.host_free == ledger.host_total
 
 
 def prompt(seed: int, length: int, *, vocab_size: int = 97) -> tuple[int, ...]:

@@ -301,6 +301,7 @@ async def run_guests(seed: int, folder: Path, *, sizes: Sequence[int], num_guest
         ledger = scheduler.ledger()
         assert ledger.free + ledger.cached + ledger.held == ledger.total
         assert ledger.stashed == 0
+        assert ledger.host_cached + ledger.host_free == ledger.host_total
         assert scheduler._contexts.owners_with_pages() <= {None}
     assert device.batches
 

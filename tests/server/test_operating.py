@@ -83,7 +83,9 @@ async def test_metrics_tell_what_was_done(server: Server, install: Install) -> N
     assert after[f"pie_prompt_tokens_total,{model}"] > before.get(f"pie_prompt_tokens_total,{model}", 0)
     assert (after["pie_ready"], after["pie_sessions"]) == (1, 1)
     pages = {name: value for name, value in after.items() if name.startswith("pie_kv_pages,")}
-    assert set(pages) == {f"pie_kv_pages,{model},{state}" for state in ("held", "cached", "free", "host")}
+    states = ("held", "cached", "free", "host", "host_cached", "host_free")
+    assert set(pages) == {f"pie_kv_pages,{model},{state}" for state in states}
+    assert f"pie_prefix_cache_host_tokens_total,{model}" in after
     assert not [name for name in after if name.startswith("vllm:")]
     assert after["process_resident_memory_bytes"] > 0
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 from pie.forward import AdapterNumber, ContextId, DeviceInfo, PageId
 from pie.scheduler import faults
 from pie.scheduler.context import CommittedPage, Context
+from pie.scheduler.host_pages import HostPages
+from pie.scheduler.host_prefixes import HostPrefixes
 from pie.scheduler.pages import Ledger, PagePool
 from pie.scheduler.prefix import PrefixIndex, page_digest, root_digest
 from pie.scheduler.weights import AdapterWeights
@@ -31,14 +33,22 @@ class PageCopy:
 
 
 class ContextTable:
-    """The contexts, the page pool and the prefix index of one device."""
+    """The contexts, the page pool and the prefix index of one device, and its host pages."""
 
-    def __init__(self, info: DeviceInfo, weights: AdapterWeights) -> None:
-        """Start without contexts, every page free; contexts keep the adapter weights that made them."""
+    def __init__(self, info: DeviceInfo, weights: AdapterWeights, *, keep_evicted: bool = True) -> None:
+        """Start without contexts, every page free; contexts keep the adapter weights that made them.
+
+        Args:
+            info: the device's facts.
+            weights: who needs which adapter weights.
+            keep_evicted: whether evicted prefixes move to host memory.
+        """
         self.page_size = info.page_size
         self.num_pages = info.num_pages
         self.index = PrefixIndex()
-        self.pool = PagePool(info.num_pages, evicted=self.index.forget)
+        self.pool = PagePool(info.num_pages, evicted=self._evicted)
+        self.host = HostPages(info.num_host_pages)
+        self.host_prefixes = HostPrefixes(self.host, enabled=keep_evicted)
         self._fingerprint = info.fingerprint
         self._weights = weights
         self._contexts: dict[ContextId, Context] = {}
@@ -211,8 +221,15 @@ class ContextTable:
     def publish_ahead(self, context: Context, first: int, digests: Sequence[bytes]) -> None:
         """Let others reuse pages from page `first` on that a pass has computed already, which goes on."""
         for page, digest in zip(context.pages[first:], digests, strict=False):
-            if self.index.insert(digest, page):
-                self.pool.mark_indexed(page)
+            self.enter(digest, page)
+
+    def enter(self, digest: bytes, page: PageId) -> bool:
+        """Let others reuse a held page; False, and no change, if its digest or the page is known already."""
+        if not self.index.insert(digest, page):
+            return False
+        self.pool.mark_indexed(page)
+        self.host_prefixes.forget(digest)
+        return True
 
     def num_pages_to_write(self, context: Context, start: int, num_tokens: int) -> int:
         """How many fresh pages it takes before tokens `start …` can be written: missing ones and shared ones."""
@@ -253,8 +270,9 @@ class ContextTable:
         self.pool.release(replaced)
 
     def ledger(self) -> Ledger:
-        """Count the pages by where they are."""
-        return self.pool.ledger()
+        """Count the pages by where they are; suspended contexts are not known here."""
+        kept, free, total = len(self.host_prefixes), self.host.num_unused, self.host.total
+        return replace(self.pool.ledger(), host_cached=kept, host_free=free, host_total=total)
 
     def check(self, *, borrowed: Iterable[Sequence[PageId]] = ()) -> None:
         """Verify every invariant.
@@ -271,6 +289,8 @@ class ContextTable:
                 raise RuntimeError(f"{context!r} has more tokens than its pages hold")
             if len(context.committed()) != context.num_committed:
                 raise RuntimeError(f"{context!r} has a lineage of another length than its committed pages")
+        if any(digest in self.host_prefixes for digest in self.index.digests()):
+            raise RuntimeError("a prefix on the device is kept in host memory as well")
 
     def _add(self, owner: str | None, root: bytes) -> Context:
         context = Context(self._next_id, owner=owner, root=root, page_size=self.page_size)
@@ -281,12 +301,14 @@ class ContextTable:
             self._owned.setdefault(owner, set()).add(context.id)
         return context
 
+    def _evicted(self, page: PageId) -> None:
+        self.host_prefixes.keep(self.index.forget(page), page)
+
     def _publish(self, context: Context, number: int, page: CommittedPage) -> None:
         """Enter a page in the index, or use the page that stands there already."""
         own, known = context.pages[number], self.index.find(page.digest)
         if known is None:
-            if self.index.insert(page.digest, own):
-                self.pool.mark_indexed(own)
+            self.enter(page.digest, own)
         elif known != own:
             self.pool.share([known])
             self.pool.release([own])

@@ -95,13 +95,7 @@ class StepLoop:
         try:
             while True:
                 self.heartbeat.turn()
-                decided = self._stepper.plan()
-                if self._relief.is_needed(decided):
-                    decided = self._relief.make_way(decided)
-                while self._residency.has_moves:
-                    self.heartbeat.turn()
-                    await self._move()
-                    decided = self._stepper.plan()
+                decided = await self._decide()
                 if await self._waits_for_more(decided):
                     continue
                 flight = self._stepper.apply(decided)
@@ -215,16 +209,34 @@ class StepLoop:
         self._wake.set()
         return result
 
+    async def _decide(self) -> Plan:
+        """The plan of the next step, when who must leave has left and what comes back from host memory is there."""
+        decided, has_fetched = self._stepper.plan(), False
+        if self._relief.is_needed(decided):
+            decided = self._relief.make_way(decided)
+        while True:
+            # Once in a step is enough, if there is one: those who run must not wait for all who come.
+            fetches = () if has_fetched and decided.changes else decided.fetches
+            if not fetches and not self._residency.has_moves:
+                return decided
+            self._residency.fetching.begin(fetches)
+            has_fetched = has_fetched or bool(fetches)
+            self.heartbeat.turn()
+            await self._move()
+            decided = self._stepper.plan()
+
     async def _move(self) -> None:
-        """Let the device do the copies of those who leave and come back."""
-        outward, homeward = self._residency.suspension.take_moves()
-        failed = False
-        if outward or homeward:
-            try:
+        """Let the device do the copies of contexts and prefixes that leave and come back."""
+        outward, homeward = self._contexts.host.take_moves()
+        failed = bool(outward or homeward)
+        try:
+            if failed:
                 await self._device.move_pages(outward, homeward)
-            except Exception as error:  # noqa: BLE001 - what a device raises costs time, not content: it is replayed
-                _log.warning("the device failed to copy %d pages", len(outward) + len(homeward), exc_info=error)
-                failed = True
+            failed = False
+        except Exception as error:  # noqa: BLE001 - what a device raises costs time, not content: it is replayed
+            _log.warning("the device failed to copy %d pages", len(outward) + len(homeward), exc_info=error)
+        finally:
+            self._residency.fetching.finish(failed=failed)
         for context in self._residency.moved(outward, failed=failed):
             self.destroy(context)
         self._act_deferred()
@@ -250,6 +262,8 @@ class StepLoop:
     async def _fly(self, flight: Flight) -> None:
         """Let the device do a step; one that does not fit into its memory is halved until it does."""
         self._gathering.began(flight.plan.num_rows + len(flight.chunks))
+        if self._residency.has_moves:  # the step writes over evicted prefixes
+            await self._move()
         while True:
             begun = time.perf_counter()
             try:

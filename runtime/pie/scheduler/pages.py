@@ -19,14 +19,17 @@ __all__ = ["Ledger", "PagePool"]
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where all pages are; `free + cached + held == total` always.
+    """Where all pages are; always `free + cached + held == total`, `stashed + host_cached + host_free == host_total`.
 
     Attributes:
         free: pages that hold nothing.
         cached: pages nobody references, kept for reuse until the room is needed.
         held: pages referenced by at least one context or saved context.
         total: pages of the device.
-        stashed: pages of host memory that hold copies for suspended contexts; not part of `total`.
+        stashed: pages of host memory that hold copies for suspended contexts.
+        host_cached: pages of host memory that hold evicted prefixes, until the room is needed.
+        host_free: pages of host memory that hold nothing of use.
+        host_total: pages of host memory; not part of `total`.
     """
 
     free: int
@@ -34,6 +37,9 @@ class Ledger:
     held: int
     total: int
     stashed: int = 0
+    host_cached: int = 0
+    host_free: int = 0
+    host_total: int = 0
 
 
 class PagePool:

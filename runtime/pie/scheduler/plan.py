@@ -26,6 +26,7 @@ from pie.forward import ContextId, Int32Array, PageId
 from pie.scheduler.batch import Chunk
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
+from pie.scheduler.fetches import Fetch, FetchDraft
 from pie.scheduler.pass_queue import Lane, PassQueue
 from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.pressure import Shortage, standing
@@ -114,6 +115,7 @@ class Plan:
         blocked: the pass that was next in turn for pages and found too few.
         short: who could not go on for want of pages, or was outbid by a suspended context.
         pages_left: pages that nobody takes in this step.
+        fetches: what comes back from host memory before the next step is decided, for passes that then begin.
     """
 
     rows: slice | Int32Array
@@ -128,6 +130,7 @@ class Plan:
     blocked: Pass | None
     short: tuple[Shortage, ...]
     pages_left: int
+    fetches: tuple[Fetch, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -153,6 +156,7 @@ class _Draft:
         self._barrier: int | None = None
         self._short: dict[ContextId, Shortage] = {}
         self._digests: set[bytes | None] | None = None
+        self._fetching = FetchDraft(state.contexts, most_tokens=limits.max_batch_tokens)
 
     def finish(self) -> Plan:
         rows, num_rows = self._choose_rows()
@@ -182,6 +186,7 @@ class _Draft:
             blocked=self._blocked,
             short=tuple(self._short.values()),
             pages_left=self._pages,
+            fetches=tuple(self._fetching.fetches),
         )
 
     def _choose_rows(self) -> tuple[slice | Int32Array, int]:
@@ -318,24 +323,39 @@ class _Draft:
             # Its own pages are there, but too few to let known ones come out of the cache as well.
             reused, waking = [], 0
             fresh = contexts.num_pages_to_write(item.context, item.base, item.num_tokens)
-        if fresh:
-            if self._is_outbid(item.context) if item.goes_on else self._stands_behind(item.context):
-                self._note_shortage(item.context, 0)
-                return 0
-            # A decode that goes on is like a running row: it has its turn before those who only begin.
-            behind = self._barrier is not None and item.sequence > self._barrier and not item.goes_on
-            behind = behind and item.context is not self._state.favoured
-            spare = self._pages - (headroom if item.decode is not None and not item.goes_on else 0)
-            if behind or fresh + waking > spare:
-                if self._blocked is None and not behind:
-                    self._blocked, self._barrier = item, item.sequence
-                    self._note_shortage(item.context, fresh + waking - spare)
-                return 0
+        if fresh and not self._may_take(item, fresh + waking, headroom=headroom):
+            return 0
+        if self._waits_for_fetch(item, reused, waking=waking, fresh=fresh):
+            return 0
         self._pages -= fresh + waking
         self._starts[item] = Start(item, tuple(reused))
         if item.leads:
             self._coming().add(item.digest_at(len(reused) * contexts.page_size))
         return self._remaining(item)
+
+    def _may_take(self, item: Pass, num_pages: int, *, headroom: int) -> bool:
+        """Whether a pass that begins is in turn for pages and there are enough; notes what it lacks."""
+        if self._is_outbid(item.context) if item.goes_on else self._stands_behind(item.context):
+            self._note_shortage(item.context, 0)
+            return False
+        # A decode that goes on is like a running row: it has its turn before those who only begin.
+        behind = self._barrier is not None and item.sequence > self._barrier and not item.goes_on
+        behind = behind and item.context is not self._state.favoured
+        spare = self._pages - (headroom if item.decode is not None and not item.goes_on else 0)
+        if behind or num_pages > spare:
+            if self._blocked is None and not behind:
+                self._blocked, self._barrier = item, item.sequence
+                self._note_shortage(item.context, num_pages - spare)
+            return False
+        return True
+
+    def _waits_for_fetch(self, item: Pass, reused: list[PageId], *, waking: int, fresh: int) -> bool:
+        """Whether pages of a pass that could begin come back from host memory first."""
+        if not self._state.prefix_reuse or (not fresh and self._stands_behind(item.context)):
+            return False
+        need = self._fetching.consider(item, reused, waking=waking, fresh=fresh, num_pages=self._pages)
+        self._pages -= need or 0
+        return need is not None
 
 
 def _deal_lane(

@@ -90,6 +90,12 @@ class PrefixIndex:
         self._digests[page] = digest
         return True
 
-    def forget(self, page: PageId) -> None:
-        """Drop what is known of a page, whose content is about to change."""
-        del self._pages[self._digests.pop(page)]
+    def digests(self) -> Iterable[bytes]:
+        """All that is known."""
+        return self._pages.keys()
+
+    def forget(self, page: PageId) -> bytes:
+        """Drop what is known of a page, whose content is about to change; returns the digest it stood under."""
+        digest = self._digests.pop(page)
+        del self._pages[digest]
+        return digest

@@ -17,6 +17,7 @@ from pie.forward import ContextId, HostPageId, PageId
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable
 from pie.scheduler.decoding import Decoding
+from pie.scheduler.fetching import Fetching
 from pie.scheduler.pass_queue import PassQueue
 from pie.scheduler.passes import Pass
 from pie.scheduler.pressure import Waiter
@@ -24,8 +25,6 @@ from pie.scheduler.replay import replay_passes
 from pie.scheduler.suspension import Arrival, Suspension
 
 __all__ = ["ContextState", "Residency"]
-
-Moves = tuple[list[tuple[PageId, HostPageId]], list[tuple[PageId, HostPageId]]]
 
 
 class ContextState(Enum):
@@ -38,7 +37,12 @@ class ContextState(Enum):
 
 
 class Residency:
-    """The suspended contexts and those on their way back."""
+    """The suspended contexts and those on their way back.
+
+    Attributes:
+        suspension: the books of pages off the device.
+        fetching: the prefixes on their way from host memory to the device.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Residency:
             lines: the passes of each context, in order.
         """
         self.suspension = suspension
+        self.fetching = Fetching(contexts, suspension.stats)
         self._contexts = contexts
         self._decoding = decoding
         self._queue = queue
@@ -79,7 +84,7 @@ class Residency:
     @property
     def has_moves(self) -> bool:
         """Whether there are copies to do, or contexts that come back without any."""
-        return bool(self.suspension.outward or self._copied)
+        return bool(self._contexts.host.has_moves or self._copied)
 
     def state_of(self, context: Context, *, pinned: bool) -> ContextState:
         """Where the context's pages are; `pinned` says whether a pass extends it."""

@@ -87,7 +87,7 @@ class Scheduler:
         self._device = device
         self._info = info
         self.weights = AdapterWeights(device.free_adapter)
-        self._contexts = ContextTable(info, self.weights)
+        self._contexts = ContextTable(info, self.weights, keep_evicted=prefix_reuse)
         self.owners = Owners(num_pages=info.num_pages, page_size=info.page_size, wave=max_batch_rows)
         self._stepper = Stepper(self._contexts, info, limits, self.owners.budgets, prefix_reuse=prefix_reuse)
         self._snapshots = SnapshotStore(device, self._contexts, snapshot_dir, self._reserve)
@@ -400,8 +400,8 @@ class Scheduler:
         Raises:
             RuntimeError: something does not add up; this is a bug of the scheduler.
         """
-        self._contexts.check(borrowed=self._stepper.borrowed_pages())
         residency = self._stepper.residency
+        self._contexts.check(borrowed=[*self._stepper.borrowed_pages(), residency.fetching.pages])
         residency.suspension.check()
         residency.check(waited_for=[*(one.context for one in self._stepper.reservations), *self._loop.waited_for()])
         self.owners.market.check()

@@ -168,6 +168,8 @@ class SnapshotStore:
         try:
             lineage = decode_metadata(metadata, self._device.info, name=name, root=context.root)
             await self._reserve(context, -(-lineage.num_tokens // context.page_size))
+            # The file is read into the pages at once; what they held may not be copied by then.
+            self._contexts.host_prefixes.give_up(context.pages)
             await self._fill(context, path, name)
             if self._contexts.find(context.id) is None:
                 raise faults.context_gone(context.id)

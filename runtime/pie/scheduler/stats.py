@@ -34,6 +34,7 @@ class Stats:
         batches: hand-overs to the device.
         computed_tokens: tokens whose KV was computed.
         reused_tokens: tokens whose KV was found in the prefix index.
+        fetched_tokens: tokens whose KV came back from host memory for passes, which then found it in the index.
         replayed_tokens: tokens computed again because their context had left the device; counted above as well.
         proposed_tokens: guesses that were checked.
         accepted_tokens: guesses that were right.
@@ -50,6 +51,7 @@ class Stats:
     batches: int = 0
     computed_tokens: int = 0
     reused_tokens: int = 0
+    fetched_tokens: int = 0
     replayed_tokens: int = 0
     proposed_tokens: int = 0
     accepted_tokens: int = 0

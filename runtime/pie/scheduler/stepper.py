@@ -59,7 +59,7 @@ class Stepper:
         self._queue = PassQueue(short_tokens=max(1, limits.max_batch_tokens // 8))
         self._lines: dict[ContextId, deque[Pass]] = {}
         self.working = WorkingPages(contexts, self._rows, self._lines)
-        suspension = Suspension(contexts, self.stats, num_host_pages=info.num_host_pages)
+        suspension = Suspension(contexts, self.stats)
         self.residency = Residency(contexts, suspension, self._decoding, self._queue, self._lines)
         self._stalled: tuple[Decode, ...] = ()
         self._blocked: Pass | None = None

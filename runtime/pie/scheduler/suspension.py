@@ -1,8 +1,8 @@
 """Pages off the device: which host page holds what of which suspended context, and how its pages come back.
 
 A page of a suspended context is in host memory, or known to the prefix index (somebody else holds it, or nobody has
-needed the room yet), or nowhere: then its tokens are computed again. Books only: the copies are noted in the order in
-which the device must do them, and what waits or runs in a context is not known here.
+needed the room yet), or among the evicted prefixes, or nowhere: then its tokens are computed again. Books only: the
+copies are noted in `HostPages`, and what waits or runs in a context is not known here.
 """
 
 from __future__ import annotations
@@ -38,29 +38,25 @@ class Arrival:
 
 
 class Suspension:
-    """The contexts that are off the device, and the host pages.
+    """The contexts that are off the device, and their host pages.
 
     Attributes:
+        stats: where it counts who leaves.
         away: the suspended contexts, in the order in which they left.
-        outward: host page -> page to copy there, not handed to the device yet.
-        homeward: (page, host page) copies to do after those.
     """
 
-    def __init__(self, contexts: ContextTable, stats: Stats, *, num_host_pages: int) -> None:
-        """Start with every host page free; `stats` counts who leaves."""
-        self._stats = stats
+    def __init__(self, contexts: ContextTable, stats: Stats) -> None:
+        """Start with every context on the device."""
+        self.stats = stats
         self.away: dict[ContextId, Context] = {}
-        self.outward: dict[HostPageId, PageId] = {}
-        self.homeward: list[tuple[PageId, HostPageId]] = []
         self._contexts = contexts
-        self._num_host_pages = num_host_pages
-        self._free = list(range(num_host_pages - 1, -1, -1))
-        self._leaving: list[HostPageId] = []  # read by `homeward`; free when those copies are handed over
+        self._host = contexts.host
+        self._prefixes = contexts.host_prefixes
 
     @property
     def num_stashed(self) -> int:
-        """Host pages that hold something."""
-        return self._num_host_pages - len(self._free)
+        """Host pages that hold something of suspended contexts."""
+        return sum(len(context.away.copies) for context in self.away.values() if context.away)
 
     def is_replayable(self, context: Context) -> bool:
         """Whether the content of a context can be computed again, on a device of this size."""
@@ -80,11 +76,10 @@ class Suspension:
 
         What only this context holds is copied to host memory, all of it or, if there is no room, none; see `can_leave`.
         """
-        self._stats.suspensions += 1
+        self.stats.suspensions += 1
         is_replayable = self.is_replayable(context)
         leaving = self._unshared_numbers(context) if is_replayable else self._all_numbers(context)
-        copies = dict(zip(leaving, self._take(len(leaving), context), strict=False))
-        self.outward.update((slot, context.pages[number]) for number, slot in copies.items())
+        copies = self._copy_out(leaving, context)
         self._leave(context, copies, is_replayable=is_replayable)
 
     def put_back(self, context: Context) -> None:
@@ -106,6 +101,7 @@ class Suspension:
             raise RuntimeError(f"{context!r} is on the device already")
         layout, known, fetched = self._arrange(context, away)
         pool.share(known.values())
+        slots = {number: self._hold(context, away, number) for number in fetched}
         fresh = pool.take(layout.num_places)
         stand_in = None if layout.stand_in is None else fresh[layout.stand_in]
         pages = {number: fresh[place] for number, place in layout.places.items()} | known
@@ -113,9 +109,9 @@ class Suspension:
         context.pages = [pages[number] for number in range(away.num_pages)]
         for page, times in Counter(page for number, page in pages.items() if number not in known).items():
             pool.share([page] * (times - 1))
-        self.homeward += [(context.pages[number], away.copies[number]) for number in fetched]
-        # The copies back come after those out, so whoever leaves before they are handed over must not write there.
-        self._leaving += away.copies.values()
+        for number, slot in slots.items():
+            self._host.bring_back(context.pages[number], slot)
+        self._give_back(away)
         context.away = None
         del self.away[context.id]
         return Arrival(context, fetched, layout.runs, stand_in)
@@ -129,20 +125,13 @@ class Suspension:
                 pool.release([pages[number]])
                 pages[number] = stand_in
 
-    def take_moves(self) -> tuple[list[tuple[PageId, HostPageId]], list[tuple[PageId, HostPageId]]]:
-        """The copies to hand to the device now: out, and then back."""
-        outward, homeward = [(page, slot) for slot, page in self.outward.items()], self.homeward
-        self.outward, self.homeward = {}, []
-        self._free += self._leaving
-        self._leaving = []
-        return outward, homeward
-
     def lose(self, slots: Iterable[HostPageId]) -> list[Context]:
-        """Note that these host pages could not be written; returns the contexts whose content is gone for good.
+        """Note that the device failed to write these host pages; returns the contexts whose content is gone for good.
 
-        That of the others will be computed again.
+        That of the others will be computed again, and so will evicted prefixes.
         """
-        lost = set(slots)
+        self._prefixes.clear()
+        lost = set(slots) - self._host.outward.keys()  # somebody else may be about to write there by now
         losers = [one for one in self.away.values() if one.away and lost.intersection(one.away.copies.values())]
         for context in losers:
             self._drop_copies(context)
@@ -160,8 +149,9 @@ class Suspension:
             RuntimeError: something does not add up; this is a bug of the scheduler.
         """
         used = [slot for context in self.away.values() if context.away for slot in context.away.copies.values()]
-        if sorted([*used, *self._free, *self._leaving]) != list(range(self._num_host_pages)):
-            raise RuntimeError("the host pages are not exactly the free ones and those of suspended contexts")
+        self._host.check([*used, *self._prefixes.slots()])
+        if not self._prefixes.stashed_slots() <= set(used):
+            raise RuntimeError("a prefix is looked for in a host page that no suspended context has")
         if any(context.pages or context.away is None for context in self.away.values()):
             raise RuntimeError("a suspended context has pages")
 
@@ -174,7 +164,7 @@ class Suspension:
     def _arrange(self, context: Context, away: Away) -> tuple[Layout, dict[int, PageId], list[int]]:
         """How a context comes back, the pages it shares again, and the numbers of those that are copied back."""
         known = self._known(context)
-        copied = [number for number in sorted(away.copies) if number not in known]
+        copied = [number for number in sorted({*away.copies, *self._kept(context)}) if number not in known]
         layout = lay_out(context, known=known, copied=copied, sight=away.sight)
         if layout.num_places + len(known) > self._contexts.num_pages:
             # What is there already leaves too little room for what was discarded and must be computed once more.
@@ -199,18 +189,44 @@ class Suspension:
         found = ((number, self._contexts.index.find(page.digest)) for number, page in enumerate(context.committed()))
         return {number: page for number, page in found if page is not None and number not in context.discarded}
 
-    def _take(self, count: int, context: Context) -> Sequence[HostPageId]:
-        """Host pages, for which contexts that bid no more lose theirs, the last to leave first; none if too few."""
+    def _kept(self, context: Context) -> list[int]:
+        """The numbers of the pages that are among the prefixes in host memory."""
+        if not len(self._prefixes) and not self._prefixes.stashed_slots():
+            return []
+        found = (n for n, page in enumerate(context.committed()) if self._prefixes.find(page.digest) is not None)
+        return [number for number in found if number not in context.discarded]
+
+    def _hold(self, context: Context, away: Away, number: int) -> HostPageId:
+        """The host page from which a page of a context is copied back; nobody writes there before."""
+        slot = away.copies.get(number)
+        if slot is None:
+            return self._prefixes.withdraw(context.committed()[number].digest)
+        self._host.hold(slot)
+        return slot
+
+    def _copy_out(self, numbers: Sequence[int], context: Context) -> dict[int, HostPageId]:
+        """Let pages of a context be copied to host pages, where others find what is a prefix; none if too few.
+
+        Prefixes leave for them, then the copies of contexts that bid no more, of the last to leave first.
+        """
+        count = len(numbers)
         if count > self._room_for(context):
-            return ()
+            return {}
+        self._prefixes.make_room(count)
         for other in self._weaker(context):
-            if len(self._free) >= count:
+            if self._host.num_free >= count:
                 break
             self._drop_copies(other)
-        return [self._free.pop() for _ in range(count)]
+        copies = {number: self._host.take(context.pages[number]) for number in numbers}
+        for page, slot in zip(context.committed(), map(copies.get, range(context.num_committed)), strict=True):
+            if slot is not None:
+                self._prefixes.stash(page.digest, slot)
+        return copies
 
     def _room_for(self, context: Context) -> int:
-        return len(self._free) + sum(len(other.away.copies) for other in self._weaker(context) if other.away)
+        """Host pages that a context can have at once, whoever must give them up."""
+        weaker = [slot for other in self._weaker(context) if other.away for slot in other.away.copies.values()]
+        return self._host.num_free + len(self._prefixes) + sum(not self._host.is_read(slot) for slot in weaker)
 
     def _weaker(self, context: Context) -> list[Context]:
         """Those who lose their host pages first for this context; not where they hold the only copy."""
@@ -218,9 +234,11 @@ class Suspension:
         return [one for one in others if one.away is not None and one.away.is_replayable]
 
     def _drop_copies(self, context: Context) -> None:
-        if context.away is None:
-            return
-        for slot in context.away.copies.values():
-            self.outward.pop(slot, None)
-        self._free += context.away.copies.values()
-        context.away.copies = {}
+        if context.away is not None:
+            self._give_back(context.away)
+            context.away.copies = {}
+
+    def _give_back(self, away: Away) -> None:
+        for slot in away.copies.values():
+            self._prefixes.unstash(slot)
+        self._host.give_back(away.copies.values())

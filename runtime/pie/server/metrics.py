@@ -96,7 +96,8 @@ def _load(name: str, model: ServedModel) -> Iterator[Metric]:
     yield _gauge("pie_requests_waiting", "Passes and generations that wait.", waiting, labels)
     usage = {(name,): ledger.held / max(1, ledger.total)}
     yield _gauge("pie_kv_cache_usage_ratio", "Share of the KV pages that contexts hold, from 0 to 1.", usage, labels)
-    states = {"held": ledger.held, "cached": ledger.cached, "free": ledger.free, "host": ledger.stashed}
+    states = {"held": ledger.held, "cached": ledger.cached, "free": ledger.free}
+    states |= {"host": ledger.stashed, "host_cached": ledger.host_cached, "host_free": ledger.host_free}
     pages = {(name, state): value for state, value in states.items()}
     yield _gauge("pie_kv_pages", "KV pages by where they are.", pages, ("model", "state"))
 
@@ -112,6 +113,7 @@ def _work(name: str, model: ServedModel) -> Iterator[Metric]:
             "Tokens that were looked for among those computed before.",
         ),
         "pie_prefix_cache_hit_tokens": (stats.reused_tokens, "Tokens that were found there."),
+        "pie_prefix_cache_host_tokens": (stats.fetched_tokens, "Of these, tokens that came back from host memory."),
         "pie_prompt_tokens": (timings.prompt_tokens, "Tokens that generations were given."),
         "pie_generation_tokens": (timings.generated_tokens, "Tokens that generations drew."),
         "pie_speculation_proposed_tokens": (stats.proposed_tokens, "Guesses that were checked."),
