@@ -42,10 +42,10 @@ async def ask(scheduler: Scheduler, number: int, *, count: int = 2) -> None:
     scheduler.destroy(context)
 
 
-async def fill(scheduler: Scheduler) -> None:
-    """Let somebody else use every page, so that nothing stays on the device."""
+async def fill(scheduler: Scheduler, keep: int = 0) -> None:
+    """Let somebody else use every page, or all but a few, so that nothing stays on the device."""
     filler = scheduler.create("filler")
-    await scheduler.reserve(filler, scheduler.ledger().total)
+    await scheduler.reserve(filler, scheduler.ledger().total - keep)
     scheduler.destroy(filler)
 
 
@@ -91,6 +91,20 @@ async def test_a_prompt_that_goes_on_differently_brings_back_what_it_shares() ->
         sink = await decode(scheduler, scheduler.create("a"), tokens, max_tokens=3)
         assert sink.token_ids == right_tokens(tokens, 3)
         assert (fake.moves_home, scheduler.ledger().host_cached) == (4, 6)
+
+
+async def test_what_comes_back_does_not_evict_what_it_continues() -> None:
+    fake = device()
+    async with running(fake) as scheduler:
+        await ask(scheduler, 1)
+        other = scheduler.create("a")
+        await feed(scheduler, other, prompt(2, 4 * 19))
+        scheduler.destroy(other)
+        assert (scheduler.ledger().cached, scheduler.ledger().host_cached) == (24, 5)
+        computed = scheduler.stats().computed_tokens
+        await ask(scheduler, 1, count=1)  # its beginning is the least recently used on the device
+        assert scheduler.stats().computed_tokens == computed + 1
+        assert fake.moves_home == 5
 
 
 async def test_the_oldest_prefixes_leave_host_memory_first() -> None:
@@ -160,6 +174,54 @@ async def test_what_a_suspended_context_has_in_host_memory_is_found_by_others_an
         assert scheduler.ledger().stashed == 0
 
 
+async def test_a_copy_that_fails_does_not_count_against_who_has_its_host_page_by_then() -> None:
+    fake = device(num_host_pages=10)
+    async with running(fake) as scheduler:
+        context, history = scheduler.create("a"), History()
+        history.extend(prompt(2, 22))
+        await feed(scheduler, context, prompt(2, 22))
+        await ask(scheduler, 1)
+        filler = scheduler.create("filler")
+        await scheduler.reserve(filler, NUM_PAGES - 6)
+        scheduler.destroy(filler)
+        fake.yields, fake.fail_moves = 20, OSError("full")
+        waiting = asyncio.ensure_future(scheduler.reserve(scheduler.create("b"), 1))  # lets the copies begin
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert scheduler.ledger().host_cached == 10
+        await scheduler.suspend(context)
+        while scheduler.ledger().host_cached:
+            await asyncio.sleep(0)
+        fake.fail_moves = None
+        await waiting
+        assert scheduler.state(context) is ContextState.STASHED
+        await fill(scheduler, 5)
+        history.extend([5])
+        assert await feed(scheduler, context, [5]) == history.next_token()
+        assert scheduler.stats().replayed_tokens == 0
+
+
+async def test_host_pages_that_are_about_to_be_read_are_not_had_by_who_leaves() -> None:
+    async with running(device(num_host_pages=10)) as scheduler:
+        context, history = scheduler.create("a"), History()
+        history.extend(prompt(1, 40))
+        await feed(scheduler, context, prompt(1, 40))
+        fork = await scheduler.fork(context, owner="b")
+        await scheduler.suspend(context)
+        scheduler.destroy(fork)
+        await fill(scheduler)
+        other, of_other = scheduler.create("c"), History()
+        of_other.extend(prompt(2, 22))
+        await feed(scheduler, other, prompt(2, 22))
+        scheduler._stepper.residency.restore(scheduler._contexts.get(context))
+        await scheduler.suspend(other)  # before the loop could hand over the copies of the first one
+        assert scheduler.state(other) is ContextState.SUSPENDED
+        scheduler.check()
+        for each, text in ((context, history), (other, of_other)):
+            text.extend([5])
+            assert await feed(scheduler, each, [5]) == text.next_token()
+
+
 async def test_a_context_that_comes_back_takes_its_prefix_from_host_memory() -> None:
     fake = device()
     async with running(fake) as scheduler:
@@ -177,17 +239,22 @@ async def test_a_context_that_comes_back_takes_its_prefix_from_host_memory() -> 
 
 
 async def test_contexts_of_one_prefix_that_come_back_at_once_have_it() -> None:
-    async with running(device(num_pages=40)) as scheduler:
+    async with running(device(num_pages=60)) as scheduler:
         first, history = scheduler.create("a"), History()
         history.extend(prompt(1, 40))
         await feed(scheduler, first, prompt(1, 40))
         others = [await scheduler.fork(first, owner="a") for _ in range(3)]
+        fork = await scheduler.fork(first, owner="b")
         for context in (first, *others):
             await scheduler.suspend(context)
+        scheduler.destroy(fork)
         await fill(scheduler)
+        assert scheduler.ledger().host_cached == 10
         history.extend([5])
         drawn = await asyncio.gather(*(feed(scheduler, context, [5]) for context in (first, *others)))
         assert drawn == [history.next_token()] * 4
+        assert scheduler.stats().replayed_tokens == 0
+        assert (scheduler.ledger().host_cached, scheduler.ledger().held) == (0, 14)
 
 
 @pytest.mark.parametrize("when", ["out", "home"])

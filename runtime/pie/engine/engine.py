@@ -79,7 +79,7 @@ class Engine:
             dtype: what to compute and keep the KV in; None takes the model's own.
             weights: "original" or, in less memory, "int8" or "int4"; the log tells what that changes.
             num_pages: pages of the KV cache; None takes what `memory_bytes` gives.
-            num_host_pages: pages of host memory for suspended contexts and evicted prefixes; None is half of `num_pages`,
+            num_host_pages: pages of host memory for suspended contexts and evicted prefixes; None is `num_pages` / 2,
                 beside a GPU no more than there is room for.
             memory_bytes: size of the KV cache; None takes a share of the free memory, on a CPU 8192 pages at most.
             page_size: tokens per page.

@@ -34,9 +34,21 @@ class HostPrefixes:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._slots
 
+    @property
+    def num_droppable(self) -> int:
+        """Host pages that are free as soon as their prefixes are dropped."""
+        return sum(not self._host.is_read(slot) for slot in self._slots.values())
+
     def find(self, digest: bytes) -> HostPageId | None:
         """The host page that holds this prefix's last page, or None."""
         return self._slots.get(digest, self._stashed.get(digest))
+
+    def get(self, digest: bytes) -> HostPageId:
+        """The host page that holds this prefix's last page, which is here."""
+        slot = self.find(digest)
+        if slot is None:
+            raise RuntimeError("a prefix to be brought back is not in host memory")
+        return slot
 
     def num_leading(self, digests: Sequence[bytes]) -> int:
         """How many digests at the beginning of a chain are here."""
@@ -53,9 +65,7 @@ class HostPrefixes:
 
     def withdraw(self, digest: bytes) -> HostPageId:
         """The host page of a prefix that is here, for `HostPages.bring_back`; what is not stashed is forgotten."""
-        slot = self.find(digest)
-        if slot is None:
-            raise RuntimeError("a prefix to be brought back is not in host memory")
+        slot = self.get(digest)
         self._host.hold(slot)
         self.forget(digest)
         return slot

@@ -101,7 +101,7 @@ class Suspension:
             raise RuntimeError(f"{context!r} is on the device already")
         layout, known, fetched = self._arrange(context, away)
         pool.share(known.values())
-        slots = {number: self._hold(context, away, number) for number in fetched}
+        slots = self._hold(context, away, fetched)
         fresh = pool.take(layout.num_places)
         stand_in = None if layout.stand_in is None else fresh[layout.stand_in]
         pages = {number: fresh[place] for number, place in layout.places.items()} | known
@@ -196,13 +196,18 @@ class Suspension:
         found = (n for n, page in enumerate(context.committed()) if self._prefixes.find(page.digest) is not None)
         return [number for number in found if number not in context.discarded]
 
-    def _hold(self, context: Context, away: Away, number: int) -> HostPageId:
-        """The host page from which a page of a context is copied back; nobody writes there before."""
-        slot = away.copies.get(number)
-        if slot is None:
-            return self._prefixes.withdraw(context.committed()[number].digest)
-        self._host.hold(slot)
-        return slot
+    def _hold(self, context: Context, away: Away, numbers: Iterable[int]) -> dict[int, HostPageId]:
+        """Page number -> the host page from which it is copied back; nobody writes there before.
+
+        Prefixes stay there until the context has arrived, for others that come back with it.
+        """
+        slots, committed = {}, context.committed()
+        for number in numbers:
+            slot = away.copies.get(number)
+            slot = self._prefixes.get(committed[number].digest) if slot is None else slot
+            self._host.hold(slot)
+            slots[number] = slot
+        return slots
 
     def _copy_out(self, numbers: Sequence[int], context: Context) -> dict[int, HostPageId]:
         """Let pages of a context be copied to host pages, where others find what is a prefix; none if too few.
@@ -226,7 +231,7 @@ class Suspension:
     def _room_for(self, context: Context) -> int:
         """Host pages that a context can have at once, whoever must give them up."""
         weaker = [slot for other in self._weaker(context) if other.away for slot in other.away.copies.values()]
-        return self._host.num_free + len(self._prefixes) + sum(not self._host.is_read(slot) for slot in weaker)
+        return self._host.num_free + self._prefixes.num_droppable + sum(not self._host.is_read(slot) for slot in weaker)
 
     def _weaker(self, context: Context) -> list[Context]:
         """Those who lose their host pages first for this context; not where they hold the only copy."""
