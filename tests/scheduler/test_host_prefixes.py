@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,26 @@ from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, decode, feed, prompt, running
 from tests.scheduler.oracle import History
 
-from pie.forward import DecodeRequest
+from pie.forward import DecodeRequest, DeviceInfo, HostPageId, PageId
 from pie.scheduler.residency import ContextState
 from pie.scheduler.scheduler import Scheduler
 
+Moves = Sequence[tuple[PageId, HostPageId]]
 NUM_PAGES = 24
 LENGTH = 41
 """Tokens of a prompt: ten pages that can be reused, and one token."""
+
+
+class NotingDevice(FakeDevice):
+    """Notes how many pages each call moves out and home."""
+
+    def __init__(self, info: DeviceInfo) -> None:
+        super().__init__(info)
+        self.calls: list[tuple[int, int]] = []
+
+    async def move_pages(self, outward: Moves, homeward: Moves) -> None:
+        self.calls.append((len(outward), len(homeward)))
+        await super().move_pages(outward, homeward)
 
 
 def device(*, num_pages: int = NUM_PAGES, num_host_pages: int = 60) -> FakeDevice:
@@ -119,6 +133,31 @@ async def test_the_oldest_prefixes_leave_host_memory_first() -> None:
             await ask(scheduler, number, count=1)
             assert scheduler.ledger().host_cached == left
         assert scheduler.stats().fetched_tokens == 4 * 15  # of the older prompt its beginning is left
+
+
+async def test_a_call_to_the_device_moves_so_much_that_others_need_not_wait_for_long() -> None:
+    fake = NotingDevice(replace(make_info(num_pages=150, num_host_pages=300), page_bytes=4 << 20))
+    async with running(fake) as scheduler:
+        tokens = prompt(1, 4 * 100 + 1)
+        context, running_on = scheduler.create("a"), Collector()
+        await decode(scheduler, context, tokens, max_tokens=1)
+        scheduler.destroy(context)
+        for _ in range(4):
+            filler = scheduler.create("filler")
+            await scheduler.reserve(filler, scheduler.ledger().free + 25)
+            scheduler.destroy(filler)
+        assert scheduler.ledger().host_cached == 100
+        scheduler.decode(DecodeRequest(scheduler.create("b"), (3,), GREEDY, 60, frozenset(), 0), running_on)
+        sink = await decode(scheduler, scheduler.create("a"), tokens, max_tokens=2)
+        assert sink.token_ids == right_tokens(tokens, 2)
+        assert sum(home for _, home in fake.calls) == 100
+        assert all(out <= 32 and home <= 32 for out, home in fake.calls)
+        await running_on.done.wait()
+        scheduler.release_owner("a")
+        scheduler.release_owner("b")
+        before = scheduler.ledger().host_cached
+        await fill(scheduler)  # of more than a call moves the last to be evicted are kept
+        assert scheduler.ledger().host_cached - before == 32
 
 
 async def test_requests_that_come_at_once_bring_a_beginning_back_once() -> None:

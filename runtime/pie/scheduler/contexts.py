@@ -47,7 +47,7 @@ class ContextTable:
         self.num_pages = info.num_pages
         self.index = PrefixIndex()
         self.pool = PagePool(info.num_pages, evicted=self._evicted)
-        self.host = HostPages(info.num_host_pages)
+        self.host = HostPages(info.num_host_pages, page_bytes=info.page_bytes)
         self.host_prefixes = HostPrefixes(self.host, enabled=keep_evicted)
         self._fingerprint = info.fingerprint
         self._weights = weights

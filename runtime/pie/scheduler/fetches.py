@@ -33,11 +33,15 @@ class FetchDraft:
     """
 
     def __init__(self, contexts: ContextTable, *, most_tokens: int) -> None:
-        """Start without any; no more are begun than it takes for a step of `most_tokens`."""
+        """Start without any; no more are begun than it takes for a step of `most_tokens`.
+
+        The rest of a prefix that is too long for one call comes home before a later step.
+        """
         self.fetches: list[Fetch] = []
         self._contexts = contexts
         self._most_tokens = most_tokens
         self._num_tokens = 0
+        self._num_left = contexts.host.most_moved
         self._digests: set[bytes] = set()
 
     def consider(self, item: Pass, reused: Sequence[PageId], *, waking: int, fresh: int, num_pages: int) -> int | None:
@@ -68,8 +72,10 @@ class FetchDraft:
             count, need = num_pages - waking - fresh, num_pages
         if count <= 0:
             return None
-        if self._num_tokens >= self._most_tokens:
+        if self._num_tokens >= self._most_tokens or not self._num_left:
             return 0
+        count = min(count, self._num_left)
+        self._num_left -= count
         self._num_tokens += item.num_tokens - (len(reused) + count) * contexts.page_size
         self.fetches.append(Fetch(tuple(reused), tuple(digests[:count])))
         self._digests.update(digests[:count])

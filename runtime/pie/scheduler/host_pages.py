@@ -16,17 +16,26 @@ Moves = tuple[list[tuple[PageId, HostPageId]], list[tuple[PageId, HostPageId]]]
 """Copies to hand to the device: out, and then back."""
 
 
+# Copying so much takes about a tenth of a second; the pages of a step of the usual size are always moved.
+_MOST_BYTES = 128 << 20
+_FEWEST_PAGES = 32
+
+
 class HostPages:
     """All host pages of one device.
 
     Attributes:
         total: how many there are.
         outward: host page -> page to copy there, not handed to the device yet.
+        most_moved: how many prefixes go out, and come home, in one call at most, so that a step need not wait for long.
+        num_handed: how often copies were handed over.
     """
 
-    def __init__(self, total: int) -> None:
-        """Start with every host page free."""
+    def __init__(self, total: int, *, page_bytes: int) -> None:
+        """Start with every host page free, each of so many bytes."""
         self.total = total
+        self.most_moved = max(_FEWEST_PAGES, _MOST_BYTES // page_bytes)
+        self.num_handed = 0
         self.outward: dict[HostPageId, PageId] = {}
         self._homeward: list[tuple[PageId, HostPageId]] = []
         self._free = list(range(total - 1, -1, -1))
@@ -82,6 +91,7 @@ class HostPages:
         self._free += self._leaving
         self._leaving = []
         self._read.clear()
+        self.num_handed += 1
         return outward, homeward
 
     def check(self, used: Sequence[HostPageId]) -> None:

@@ -25,6 +25,8 @@ class HostPrefixes:
         self._host = host
         self._enabled = enabled
         self._slots: OrderedDict[bytes, HostPageId] = OrderedDict()  # oldest first
+        self._going: dict[bytes, None] = {}  # kept since copies were handed over for the last time, oldest first
+        self._num_handed = 0
         self._stashed: dict[bytes, HostPageId] = {}
         self._digests: dict[HostPageId, bytes] = {}  # of what is stashed
 
@@ -55,13 +57,22 @@ class HostPrefixes:
         return next((n for n, digest in enumerate(digests) if self.find(digest) is None), len(digests))
 
     def keep(self, digest: bytes, page: PageId) -> None:
-        """Let an evicted page be copied here, if a host page is free or holds an older prefix."""
+        """Let an evicted page be copied here, if a host page is free or holds an older prefix.
+
+        If too many are to be copied at once, the oldest are not.
+        """
         if not self._enabled or self.find(digest) is not None:
             return
+        if self._num_handed != self._host.num_handed:
+            self._num_handed = self._host.num_handed
+            self._going.clear()
+        if len(self._going) >= self._host.most_moved:
+            self.forget(next(iter(self._going)))
         if not self._host.num_free and self._slots:
             self._drop_oldest()
         if self._host.num_free:
             self._slots[digest] = self._host.take(page)
+            self._going[digest] = None
 
     def withdraw(self, digest: bytes) -> HostPageId:
         """The host page of a prefix that is here, for `HostPages.bring_back`; what is not stashed is forgotten."""
@@ -74,6 +85,7 @@ class HostPrefixes:
         """Drop a prefix that is on the device again, if it is here."""
         slot = self._slots.pop(digest, None)
         if slot is not None:
+            self._going.pop(digest, None)
             self._host.give_back([slot])
 
     def make_room(self, num_pages: int) -> None:
@@ -103,6 +115,7 @@ class HostPrefixes:
         """Forget everything: a device that failed to copy is not asked for the same copies again."""
         self._host.give_back(self._slots.values())
         self._slots.clear()
+        self._going.clear()
         self._stashed.clear()
         self._digests.clear()
 
@@ -115,5 +128,4 @@ class HostPrefixes:
         return set(self._digests)
 
     def _drop_oldest(self) -> None:
-        _, slot = self._slots.popitem(last=False)
-        self._host.give_back([slot])
+        self.forget(next(iter(self._slots)))
