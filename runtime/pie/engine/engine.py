@@ -123,10 +123,10 @@ class Engine:
         )
         check_stop(stop)
         self._backend = place.backend(num_pages=num_pages, page_size=page_size, threads=threads)
-        self._ahead = MemoryAhead(self._backend.kv_memory)
         config = model.config
         page_shape = (config.num_layers, 2, page_size, config.num_kv_heads, config.head_dim)
         self._host_pages = HostPages(num_host_pages, page_shape=page_shape, dtype=self._dtype)
+        self._ahead = MemoryAhead([*self._backend.kv_memory, self._host_pages.memory])
 
     @property
     def backend(self) -> str:
@@ -134,7 +134,7 @@ class Engine:
         return self._backend.name
 
     def take_memory(self) -> bool:
-        """Take some of the memory that KV pages will need, so that no step waits for it; False if all is taken."""
+        """Take some of the memory that pages will need, so that no step waits for it; False if all is taken."""
         return self._ahead.take()
 
     @property

@@ -22,6 +22,11 @@ class HostPages:
         """Make empty slots for pages of `page_shape`: layers, 2, page_size, kv_heads, head_dim."""
         self._content = lazy_zeros((num_slots, *page_shape), dtype)
 
+    @property
+    def memory(self) -> torch.Tensor:
+        """All slots, contiguous; what is not mapped yet may be before it is used."""
+        return self._content
+
     def put(self, slots: Sequence[HostPageId], content: torch.Tensor) -> None:
         """Keep `content` [layers, 2, slots, page_size, kv_heads, head_dim]."""
         self._content[torch.tensor(list(slots), dtype=torch.int64)] = content.movedim(2, 0)
