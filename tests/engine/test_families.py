@@ -184,6 +184,22 @@ def test_logits_with_an_adapter_are_those_of_transformers_with_the_merged_weight
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+def test_a_row_whose_numbers_are_none_leaves_the_experts_of_others_alone(
+    models: Models, backend: BackendChoice
+) -> None:
+    engine = Engine(models("qwen3_moe"), backend=backend, num_pages=8, threads=1)
+    alone = engine.step(make_batch(single_rows(3), vocab_size=320)).probes
+    adapter = read_adapter(random_peft(engine.config, 1, modules=("o",)).files, engine.config)
+    spoiled = [{"o": replace(layer["o"], up=np.full_like(layer["o"].up, np.nan))} for layer in adapter.layers]
+    info = engine.adapters.put(replace(adapter, layers=tuple(spoiled)))
+    batch = make_batch(single_rows(3), vocab_size=320)
+    uses = (AdapterUse(info.number, info.version),)
+    got = engine.step(replace(batch, adapters=uses, adapter_of_row=np.array([-1, 0, -1], np.int32))).probes
+    assert got[1] is None  # logits that are no numbers fail
+    for index in (0, 2):
+        np.testing.assert_array_equal(got[index], alone[index])
+
+
 @pytest.mark.parametrize(
     ("name", "modules", "cause"),
     [
