@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.test_windows import logits_in_parts, make_backend, rows_of
+from tests.engine.test_windows import NUM_PAGES, logits_in_parts, make_backend, rows_of
 
 from pie.engine.backend import Backend, Rows
 from pie.testing import ModelSizes, write_random_model
@@ -39,8 +39,8 @@ def tokens_of(seed: int, length: int = LENGTH) -> list[int]:
 
 def poison(backend: Backend) -> None:
     """Leave NaN in all slots, as a broken model would have."""
-    content = backend.read_pages(range(16))
-    backend.write_pages(range(16), torch.full_like(content, float("nan")))
+    content = backend.read_pages(range(NUM_PAGES))
+    backend.write_pages(range(NUM_PAGES), torch.full_like(content, float("nan")))
 
 
 def joined(parts: list[Rows], pages: list[list[int]]) -> Rows:
@@ -68,6 +68,16 @@ def test_a_prompt_may_be_cut_anywhere(wide_model: Path, rules: Rules, cuts: list
     assert np.isfinite(results[0]).all()
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_a_long_prompt_may_be_cut_anywhere(wide_model: Path, rules: Rules) -> None:
+    tokens, pages = tokens_of(11, 400), np.random.default_rng(12).permutation(NUM_PAGES).tolist()
+    whole, parts = (
+        logits_in_parts(make_backend(wide_model, "native", rules), tokens, cuts, pages)
+        for cuts in ([], [1, 127, 128, 129, 130, 200, 257, 290, *range(390, 400)])
+    )
+    np.testing.assert_array_equal(parts, whole)
 
 
 @pytest.mark.parametrize("rules", RULES)

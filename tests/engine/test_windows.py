@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.conftest import BackendChoice
@@ -28,7 +29,7 @@ Models = Callable[[Family], Path]
 Rules = tuple[tuple[int | None, float | None], ...]
 Floats = npt.NDArray[np.float32]
 
-PAGE_SIZE = 16
+PAGE_SIZE, NUM_PAGES = 16, 48
 # Of the two layers of the model: window and soft cap.
 RULES = (((24, None), (None, None)), ((None, 0.7), (16, None)), ((1, 0.3), (37, 1.5)), ((17, 2.0), (500, None)))
 
@@ -43,6 +44,7 @@ def make_backend(
     bad_token: int | None = None,
 ) -> Backend:
     """A backend over a model whose layers have these windows and soft caps; the embedding of `bad_token` is NaN."""
+    torch.set_num_threads(1)
     model = load_model(model_dir, dtype=dtype)
     if bad_token is not None:
         model.weights.embedding[bad_token] = math.nan
@@ -52,10 +54,10 @@ def make_backend(
     )
     model = replace(model, config=replace(model.config, layers=layers))
     if choice == "torch":
-        return TorchBackend(model, num_pages=16, page_size=PAGE_SIZE)
+        return TorchBackend(model, num_pages=NUM_PAGES, page_size=PAGE_SIZE)
     kernels = load_kernels(default_cache_dir())
     assert kernels is not None
-    return NativeBackend(kernels, model, num_pages=16, page_size=PAGE_SIZE, threads=threads)
+    return NativeBackend(kernels, model, num_pages=NUM_PAGES, page_size=PAGE_SIZE, threads=threads)
 
 
 def rows_of(tokens: list[int], start: int, pages: Sequence[int]) -> Rows:
@@ -105,6 +107,17 @@ def test_with_windows_and_soft_caps_too_a_prompt_may_be_cut_anywhere(
 ) -> None:
     tokens = np.random.default_rng(8).integers(0, 320, 100).tolist()
     whole, parts = (logits_in_parts(make_backend(models("qwen3"), backend, rules), tokens, c) for c in ([], cuts))
+    np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("rules", [*RULES, ((None, None), (300, None))])
+def test_a_long_prompt_may_be_cut_anywhere(models: Models, backend: BackendChoice, rules: Rules) -> None:
+    tokens = np.random.default_rng(11).integers(0, 320, 700).tolist()
+    pages = np.random.default_rng(12).permutation(NUM_PAGES).tolist()
+    whole, parts = (
+        logits_in_parts(make_backend(models("qwen3"), backend, rules), tokens, cuts, pages)
+        for cuts in ([], [1, 250, 251, 255, 256, 257, 258, 511, 515, 690, *range(691, 700)])
+    )
     np.testing.assert_array_equal(parts, whole)
 
 

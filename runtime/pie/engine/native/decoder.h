@@ -250,28 +250,50 @@ template <class E> class Decoder {
     void attend(const Layer& layer, const Rows& rows, Team team) {
         Pages<E> cache = pages(layer);
         const Queries<E> all = {query.data(), mixed.data(), s.heads / s.kv_heads, s.head_dim, query_size()};
+        const int at_once = kv_heads_at_once(team.count), parts = (s.kv_heads + at_once - 1) / at_once;
+        const int64_t items = int64_t(strips.size()) * parts;
+        Visible visible[2][ROWS_AT_ONCE];
+        Strip strip = {}, following = {};
         // Rows differ in length: every thread takes each count-th of them rather than one piece.
-        for (int64_t item = team.index; item < int64_t(strips.size()) * s.kv_heads; item += team.count) {
-            const Range strip = strips[item / s.kv_heads];
-            const int kv_head = item % s.kv_heads, count = strip.end - strip.begin;
-            Visible visible[ROWS_AT_ONCE];
-            for (int r = 0; r < count; r++) visible[r] = rows.visible(strip.begin + r, layer.scores);
-            const Queries<E> queries = all.part(strip.begin, kv_head * all.heads, all.heads);
-            attend_rows(queries, cache, kv_head, visible, count, layer.scores);
+        for (int64_t item = team.index; item < items; item += team.count, strip = following) {
+            Visible* other = strip.rows == visible[0] ? visible[1] : visible[0];
+            if (!strip.rows) strip = look(layer, rows, item, at_once, visible[1]);
+            following = item + team.count < items ? look(layer, rows, item + team.count, at_once, other) : Strip{};
+            const Queries<E> queries = all.part(strips[item / parts].begin, strip.kv_head * all.heads, all.heads);
+            if (by_tiles)
+                attend_strip(queries, cache, strip, following.count == 1 ? &following : nullptr, layer.scores);
+            else
+                attend_near(queries, cache, strip, layer.scores);
         }
         team.wait();
     }
 
-    void attend_rows(const Queries<E>& queries, const Pages<E>& cache, int kv_head, const Visible* visible, int count,
-                     const Scores& rules) const {
-        if (by_tiles) return attend_rows_by_tiles(queries, cache, kv_head, visible, count, rules);
-        attend_group(queries.query, queries.heads, cache, kv_head, *visible, rules, queries.out);
+    // What an item of the work on attention is: some rows by `at_once` key heads. `visible` gets what the rows see.
+    Strip look(const Layer& layer, const Rows& rows, int64_t item, int at_once, Visible* visible) const {
+        const int parts = (s.kv_heads + at_once - 1) / at_once, kv_head = item % parts * at_once;
+        const Range range = strips[item / parts];
+        for (int r = range.begin; r < range.end; r++) visible[r - range.begin] = rows.visible(r, layer.scores);
+        return {visible, int(range.end - range.begin), kv_head, std::min(at_once, s.kv_heads - kv_head)};
+    }
+
+    // How many key heads of a row a thread takes at once: as many as leave each thread its share, which is read faster.
+    int kv_heads_at_once(int threads) const {
+        if (!by_tiles || int(strips.size()) < num_rows) return 1;
+        const auto rounds = [&](int heads) {
+            const int64_t items = int64_t(strips.size()) * ((s.kv_heads + heads - 1) / heads);
+            return (items + threads - 1) / threads * heads;
+        };
+        int best = 1;
+        for (int heads = 2; heads <= std::min(s.kv_heads, LONE_HEADS); heads++)
+            if (rounds(heads) <= rounds(best)) best = heads;
+        return best;
     }
 
     // Cut the rows into strips that attention takes together: rows that follow each other in one sequence.
     void cut(const Rows& rows) {
-        const int most = by_tiles ? rows_at_once(s.heads / s.kv_heads) : 1;
+        const int most = by_tiles ? rows_at_once(s.heads / s.kv_heads) : NEAR_ROWS;
         strips.clear();
+        num_rows = rows.num_rows;
         for (int r = 0; r < rows.num_rows; r++) {
             if (strips.empty() || r - strips.back().begin == most || !rows.follows(r)) strips.push_back({r, r});
             strips.back().end = r + 1;
@@ -310,6 +332,7 @@ template <class E> class Decoder {
     bool post_norms = false;
     size_t capacity = 0;
     bool by_tiles;  // how attention is computed
+    int num_rows = 0;
     std::vector<Range> strips;
     std::vector<float> stream, qkv, gate_up, made;
     std::vector<E> normed, query, mixed, active;
