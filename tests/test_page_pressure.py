@@ -123,7 +123,7 @@ async def test_a_server_tells_at_start_how_many_pages_it_has_and_why(
     told: list[object] = []
     for kv_pages in (None, NUM_PAGES):
         settings = Settings(home=tmp_path, cache=cache_dir, model=embedded_model(), kv_pages=kv_pages)
-        with caplog.at_level("INFO", logger="pie.runtime"):
+        with caplog.at_level("INFO", logger="pie.loading"):
             async with Runtime(settings) as started:
                 pages = started.model.scheduler.ledger().total
         (record,) = [record for record in caplog.records if record.getMessage() == "model loaded"]
