@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.test_windows import NUM_PAGES, logits_in_parts, make_backend, rows_of
+from tests.engine.test_windows import NUM_PAGES, logits_in_parts, make_backend, rows_of, with_pages_left_out_and_masked
 
 from pie.engine.backend import Backend, Rows
 from pie.testing import ModelSizes, write_random_model
@@ -138,4 +138,11 @@ def test_masked_rows_share_a_step_with_others(wide_model: Path) -> None:
     some = replace(rows, key_mask=full[masked].astype(np.uint8), mask_of_row=mask_of_row)
     all_of_them = replace(rows, key_mask=full.astype(np.uint8), mask_of_row=np.arange(80, dtype=np.int32))
     got, expected = (make_backend(wide_model, "native", RULES[0]).forward(step).logits for step in (some, all_of_them))
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("window", [None, 20, 48, 70])
+def test_leaving_masked_pages_out_changes_no_bit(wide_model: Path, window: int | None) -> None:
+    backend = make_backend(wide_model, "native", ((window, None), (None, None)))
+    got, expected = with_pages_left_out_and_masked(backend, tokens_of(10, 80))
     np.testing.assert_array_equal(got, expected)

@@ -121,15 +121,10 @@ def test_a_long_prompt_may_be_cut_anywhere(models: Models, backend: BackendChoic
     np.testing.assert_array_equal(parts, whole)
 
 
-@pytest.mark.parametrize("window", [1, 20, 48, 70])
-def test_a_window_counts_the_tokens_of_pages_that_are_left_out(
-    models: Models, backend: BackendChoice, window: int
-) -> None:
-    engine = make_backend(models("qwen3"), backend, ((window, None), (None, None)))
-    tokens = np.random.default_rng(9).integers(0, 320, 80).tolist()
+def with_pages_left_out_and_masked(backend: Backend, tokens: list[int]) -> tuple[Floats, Floats]:
+    """Logits of the last of 80 tokens, with the pages 1 and 2 left out, and with all pages and a mask that says so."""
     pages = [5, 2, 11, 7, 0]
-    engine.forward(rows_of(tokens[:-1], 0, pages))
-    # The last token, with the pages 1 and 2 left out, and with all of them and a mask that says the same.
+    backend.forward(rows_of(tokens[:-1], 0, pages))
     last = rows_of(tokens[-1:], len(tokens) - 1, pages)
     left_out = replace(
         last,
@@ -140,7 +135,16 @@ def test_a_window_counts_the_tokens_of_pages_that_are_left_out(
     mask = np.ones((1, len(tokens)), np.uint8)
     mask[0, PAGE_SIZE : 3 * PAGE_SIZE] = 0
     masked = replace(last, key_mask=mask, mask_of_row=np.zeros(1, np.int32))
-    got, expected = (engine.forward(rows).logits for rows in (left_out, masked))
+    return backend.forward(left_out).logits, backend.forward(masked).logits
+
+
+@pytest.mark.parametrize("window", [1, 20, 48, 70])
+def test_a_window_counts_the_tokens_of_pages_that_are_left_out(
+    models: Models, backend: BackendChoice, window: int
+) -> None:
+    tokens = np.random.default_rng(9).integers(0, 320, 80).tolist()
+    engine = make_backend(models("qwen3"), backend, ((window, None), (None, None)))
+    got, expected = with_pages_left_out_and_masked(engine, tokens)
     if backend == "native":
         np.testing.assert_array_equal(got, expected)
     else:
