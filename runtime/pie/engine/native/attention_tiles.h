@@ -255,6 +255,7 @@ inline bool attend_by_tiles(const Queries<bf16>& queries, int group, const Pages
             if (t % of_rows == 0) blocks.take(cache, chunks[turn], tile[t].kv_head);
             attend_chunk(tile[t], cache.head_dim, rules, chunks[turn], blocks, asker);
         }
+        asker.ask_rest();
     }
     for (int t = 0; t < tiles; t++) end_tile(tile[t], part(t));
     return true;

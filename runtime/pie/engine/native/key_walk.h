@@ -1,6 +1,8 @@
 // The keys that some rows of a sequence see, a chunk at a time, and the asking for them ahead of their use.
 #pragma once
 
+#include <limits>
+
 #include "attention.h"
 
 namespace pie {
@@ -97,6 +99,9 @@ class Asker {
             from += now * LINE, left -= now, lines -= now;
         }
     }
+
+    // A short chunk leaves some of a longer one after it.
+    void ask_rest() { ask(std::numeric_limits<int>::max()); }
 
    private:
     static constexpr int LINE = 64;
