@@ -188,6 +188,15 @@ def test_a_long_prompt_leaves_half_of_the_step_to_short_ones() -> None:
     assert dict(given_tokens)["a"] == dict(given_tokens)["c"] == 10
 
 
+def test_the_little_that_is_left_of_a_long_prompt_is_not_divided() -> None:
+    passes = [(80, owner, False) for owner in "abcd"]
+    state = make_state(num_pages=900, row_lengths=[], passes=passes)
+    assert [chunk.num_tokens for chunk in plan(state, limits(40)).chunks] == [10] * 4
+    for item in state.queue:
+        item.done = 60
+    assert [chunk.num_tokens for chunk in plan(state, limits(40)).chunks] == [20, 20]
+
+
 def test_owners_share_a_step_whatever_the_length_of_their_lines() -> None:
     state = make_state(num_pages=900, row_lengths=[], passes=[*[(2, "a", False)] * 100, (2, "b", False)])
     assert {chunk.item.owner for chunk in plan(state, limits(8)).chunks} == {"a", "b"}

@@ -35,6 +35,8 @@ from pie.scheduler.validation import refusal
 
 __all__ = ["Limits", "Plan", "Start", "State", "plan"]
 
+_WHOLE = 32  # tokens that are not divided any more: each part would read all that they see
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -369,7 +371,8 @@ def _deal_lane(
         if item is None:
             continue
         lines.append(line)
-        count = min(admit(item), budget - given, share or budget)
+        left = admit(item)
+        count = min(left, budget - given, share if share and left > _WHOLE else budget)
         if count:
             tokens[item] = count
             given += count
