@@ -23,7 +23,7 @@ from pie.engine.weights import LoadedModel
 __all__ = ["on_a_processor"]
 
 
-def on_a_processor(engine: Engine, model: LoadedModel, kept_as: KVChoice = "model", *, scale: float = 1.0) -> list[str]:
+def on_a_processor(engine: Engine, model: LoadedModel, kept_as: KVChoice = "model") -> list[str]:
     """Let `engine` compute so; gives the list in which the stand-in tells what is planned."""
     module = stand_in()
     with patch.dict(sys.modules, flashinfer=module), patch.object(library, "_WORKSPACE_BYTES", 1024):
@@ -34,7 +34,6 @@ def on_a_processor(engine: Engine, model: LoadedModel, kept_as: KVChoice = "mode
         page_size=engine.info.page_size,
         model_dtype=model.weights.embedding.dtype,
         kept_as=kept_as,
-        scale=scale,
         device=kernels.device,
     )
     engine._backend = FlashInferBackend(kernels, model, pages, capture=_again)

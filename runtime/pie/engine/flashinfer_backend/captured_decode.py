@@ -95,7 +95,7 @@ class _CapturedAttention:
 
     def attend(self, layer: int, queries: torch.Tensor, scores: Scores) -> torch.Tensor:
         out, _ = self._calls[scores].run(queries.to(self._dtype), self._pages.layer(layer))
-        return out.flatten(1).float() * self._pages.scale
+        return out.flatten(1).float()
 
 
 class GraphCapture:

@@ -1,8 +1,7 @@
 """The KV pages on the device, in the model's dtype or in fp8: `[pages, page_size, kv_heads, head_dim]` per layer (NHD).
 
-One page more than the engine knows is there: captured decode steps fill their free rows with it. In fp8 (e4m3) a number
-is kept as a multiple of one scale, a power of two, so what is read and written again stays the same to the bit; what is
-beyond the range is cut off at its end.
+One page more than the engine knows is there: captured decode steps fill their free rows with it. What is
+read and written again stays the same to the bit, also in fp8 (see `pie.engine.kv_form`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pie.engine.kv_form import FP8, KVChoice, as_integers, keep, kv_dtype
+from pie.engine.kv_form import KVChoice, as_integers, keep, kv_dtype
 from pie.engine.models.config import ModelConfig
 from pie.forward import Int32Array, PageId
 
@@ -23,12 +22,11 @@ class DevicePages:
 
     Attributes:
         spare: the page that belongs to no sequence.
-        scale: what a kept number is multiplied by; 1 unless kept in fp8.
         dtype: what numbers are kept in.
         page_size: tokens per page.
     """
 
-    def __init__(  # noqa: PLR0913 - all by keyword
+    def __init__(
         self,
         config: ModelConfig,
         *,
@@ -36,12 +34,10 @@ class DevicePages:
         page_size: int,
         model_dtype: torch.dtype,
         kept_as: KVChoice = "model",
-        scale: float = 1.0,
         device: torch.device,
     ) -> None:
-        """Make empty pages; `scale` is a power of two, and only used where numbers are kept in fp8."""
+        """Make empty pages, whose numbers are kept as `kept_as` says."""
         self.dtype = kv_dtype(kept_as, model_dtype)
-        self.scale = scale if kept_as == "fp8" else 1.0
         self.spare = num_pages
         self.page_size = page_size
         self._model_dtype = model_dtype
@@ -54,7 +50,7 @@ class DevicePages:
 
     def kept(self, numbers: torch.Tensor) -> torch.Tensor:
         """Numbers as they are kept."""
-        return keep(numbers if self.dtype != FP8 else numbers.float() / self.scale, self.dtype)
+        return keep(numbers, self.dtype)
 
     def copy(self, copies: Int32Array) -> None:
         """Copy pages `[C, 2]` (from, to), one after another."""
@@ -65,9 +61,7 @@ class DevicePages:
     def read(self, pages: Sequence[PageId]) -> torch.Tensor:
         """A copy of `pages` in the host's memory: [layers, 2, pages, page_size, kv_heads, head_dim], model's dtype."""
         kept = as_integers(self._content)[:, :, self._index(pages)].view(self.dtype)
-        if self.dtype != FP8:
-            return kept.cpu()
-        return (kept.float() * self.scale).to(self._model_dtype).cpu()
+        return kept.to(self._model_dtype).cpu()
 
     def write(self, pages: Sequence[PageId], content: torch.Tensor) -> None:
         """Put `content`, shaped as `read` gives it, into `pages`."""

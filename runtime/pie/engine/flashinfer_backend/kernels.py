@@ -30,7 +30,6 @@ class CallShape:
         num_heads, num_kv_heads, head_dim, page_size: as they are named.
         window_left: how many keys before its own a row sees; -1 is all.
         soft_cap: bound of the scores, or None.
-        score_scale: factor of the scores.
         query_dtype, kv_dtype: of the queries (and what comes out), and of the pages.
     """
 
@@ -40,7 +39,6 @@ class CallShape:
     page_size: int
     window_left: int
     soft_cap: float | None
-    score_scale: float
     query_dtype: torch.dtype
     kv_dtype: torch.dtype
 

@@ -233,7 +233,7 @@ def _common(shape: CallShape) -> dict[str, Any]:
     return {
         "window_left": shape.window_left,
         "logits_soft_cap": shape.soft_cap or 0.0,
-        "sm_scale": shape.score_scale,
+        "sm_scale": 1.0,  # queries are scaled already
         "q_data_type": shape.query_dtype,
         "kv_data_type": shape.kv_dtype,
     }

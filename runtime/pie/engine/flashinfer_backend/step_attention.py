@@ -59,7 +59,7 @@ class StepCalls:
         out = torch.empty_like(queries)
         for part in self.parts[scores]:
             out[part.rows] = self._run(part, queries[part.rows], self.pages.layer(layer))
-        return out.flatten(1).float() * self.pages.scale
+        return out.flatten(1).float()
 
     def _run(self, part: _PlannedPart, queries: torch.Tensor, pages: Pages) -> torch.Tensor:
         out, sums = part.call.run(queries, pages)
@@ -93,7 +93,7 @@ def score_kinds(config: ModelConfig) -> list[Scores]:
 
 
 def call_shape(config: ModelConfig, pages: DevicePages, scores: Scores, dtype: torch.dtype) -> CallShape:
-    """The shape of calls for such layers; queries are scaled already, and so is what is kept in the pages."""
+    """The shape of calls for such layers; queries are scaled already."""
     return CallShape(
         num_heads=config.num_heads,
         num_kv_heads=config.num_kv_heads,
@@ -101,7 +101,6 @@ def call_shape(config: ModelConfig, pages: DevicePages, scores: Scores, dtype: t
         page_size=pages.page_size,
         window_left=-1 if scores.window is None else scores.window - 1,
         soft_cap=scores.soft_cap,
-        score_scale=pages.scale,
         query_dtype=dtype,
         kv_dtype=pages.dtype,
     )
