@@ -10,9 +10,21 @@ import numpy.typing as npt
 
 from pie.adjustment import Adjusted, Adjustment, Adjustments
 from pie.engine.engine import Engine
-from pie.forward import Batch, LogitMask, Logits, Probe, Sampler
+from pie.forward import Batch, Embedding, LogitMask, Logits, Probe, Sampler
 
-__all__ = ["GREEDY", "Draw", "Feed", "Held", "adjustments_of", "decode_batch", "greedy", "make_batch", "row_logits"]
+__all__ = [
+    "GREEDY",
+    "Draw",
+    "Feed",
+    "Held",
+    "adjustments_of",
+    "decode_batch",
+    "greedy",
+    "held",
+    "make_batch",
+    "row_logits",
+    "same_in_mixed_batches",
+]
 
 GREEDY = Sampler(temperature=0)
 
@@ -158,3 +170,22 @@ def greedy(engine: Engine, sequence: Held, prompt: Sequence[int], num_tokens: in
         tokens = [int(result.tokens[0, 0])]
         made += tokens
     return made
+
+
+def held(index: int) -> Held:
+    """Eight pages of its own for each index."""
+    return Held(list(range(8 * index, 8 * index + 8)))
+
+
+def same_in_mixed_batches(alone: Engine, together: Engine, prompts: Sequence[Sequence[int]]) -> None:
+    """Rows of prompts in a batch, some of which began before it, are to the bit those of each prompt alone."""
+    holders = [held(index) for index in range(len(prompts))]
+    probes: list[Probe] = [Logits(), Embedding()]
+    first = [Feed(holders[i], prompt[: len(prompt) // 2]) for i, prompt in enumerate(prompts) if i % 2]
+    together.step(make_batch(first, vocab_size=320))
+    rest = [Feed(holder, prompts[i][holder.length :], probes=probes) for i, holder in enumerate(holders)]
+    got = together.step(make_batch(rest, vocab_size=320)).probes
+    for index, prompt in enumerate(prompts):
+        lone = make_batch([Feed(held(index), prompt, probes=probes)], vocab_size=320)
+        for value, expected in zip(got[2 * index : 2 * index + 2], alone.step(lone).probes, strict=True):
+            np.testing.assert_array_equal(value, expected)

@@ -13,7 +13,17 @@ import pytest
 import torch
 import transformers
 from tests.engine.adapters import merge, random_peft
-from tests.engine.batches import Draw, Feed, Held, decode_batch, greedy, make_batch, row_logits
+from tests.engine.batches import (
+    Draw,
+    Feed,
+    Held,
+    decode_batch,
+    greedy,
+    held,
+    make_batch,
+    row_logits,
+    same_in_mixed_batches,
+)
 from tests.engine.conftest import BackendChoice
 from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 
@@ -21,7 +31,7 @@ from pie.engine.adapters.adapter_file import read_adapter
 from pie.engine.adapters.weights import MODULES
 from pie.engine.engine import Engine
 from pie.errors import AdapterError
-from pie.forward import AdapterUse, Embedding, Logits, Probe
+from pie.forward import AdapterUse, Logits
 from pie.testing import Family, write_random_model
 
 Dtype = Literal["float32", "bfloat16"]
@@ -51,10 +61,6 @@ PROMPTS = [RNG.integers(0, 320, length).tolist() for length in (1, 7, 16, 17, 50
 Models = Callable[[Family], Path]
 
 
-def held(index: int) -> Held:
-    return Held(list(range(8 * index, 8 * index + 8)))
-
-
 @pytest.fixture(params=CASES, ids=" / ".join)
 def case(request: pytest.FixtureRequest) -> tuple[str, BackendChoice]:
     found: tuple[str, BackendChoice] = request.param
@@ -72,16 +78,7 @@ def test_rows_of_mixed_batches_are_those_of_prompts_alone(
     case: tuple[str, BackendChoice], model_dir: Path, dtype: Dtype
 ) -> None:
     alone, together = (Engine(model_dir, backend=case[1], dtype=dtype, num_pages=128, threads=1) for _ in range(2))
-    holders = [held(index) for index in range(len(PROMPTS))]
-    probes: list[Probe] = [Logits(), Embedding()]
-    first = [Feed(holders[i], prompt[: len(prompt) // 2]) for i, prompt in enumerate(PROMPTS) if i % 2]
-    together.step(make_batch(first, vocab_size=320))
-    rest = [Feed(holder, PROMPTS[i][holder.length :], probes=probes) for i, holder in enumerate(holders)]
-    got = together.step(make_batch(rest, vocab_size=320)).probes
-    for index, prompt in enumerate(PROMPTS):
-        lone = make_batch([Feed(held(index), prompt, probes=probes)], vocab_size=320)
-        for value, expected in zip(got[2 * index : 2 * index + 2], alone.step(lone).probes, strict=True):
-            np.testing.assert_array_equal(value, expected)
+    same_in_mixed_batches(alone, together, PROMPTS)
 
 
 @pytest.mark.parametrize("dtype", get_args(Dtype))

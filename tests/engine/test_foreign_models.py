@@ -13,12 +13,12 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tests.engine.batches import Draw, Feed, Held, greedy, make_batch, row_logits
+from tests.engine.batches import Draw, Feed, Held, greedy, held, make_batch, row_logits, same_in_mixed_batches
 from tests.engine.foreign_models import FOREIGN, write_foreign
 from tests.engine.test_masked_pages import LENGTH, by_scheduler, whole, windows
 
 from pie.engine.engine import Engine
-from pie.forward import Embedding, Logits, Probe
+from pie.forward import Logits
 
 RNG = np.random.default_rng(5)
 PROMPTS = [RNG.integers(3, 320, length).tolist() for length in (1, 7, 16, 17, 50, 65, 90, 40)]
@@ -47,10 +47,6 @@ def eager_logits(module: Any, tokens: list[int]) -> npt.NDArray[np.float32]:
     with torch.inference_mode():
         logits: npt.NDArray[np.float32] = module(torch.tensor([tokens])).logits[0].numpy()
     return logits
-
-
-def held(index: int) -> Held:
-    return Held(list(range(8 * index, 8 * index + 8)))
 
 
 def assert_near(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
@@ -82,16 +78,7 @@ def test_rows_of_mixed_batches_are_to_the_bit_those_of_prompts_alone(
     write: Write, kind: str, dtype: Literal["float32", "bfloat16"]
 ) -> None:
     alone, together = engine_of(write(kind), dtype=dtype), engine_of(write(kind), dtype=dtype)
-    holders = [held(index) for index in range(len(PROMPTS))]
-    probes: list[Probe] = [Logits(), Embedding()]
-    first = [Feed(holders[i], prompt[: len(prompt) // 2]) for i, prompt in enumerate(PROMPTS) if i % 2]
-    together.step(make_batch(first, vocab_size=320))
-    rest = [Feed(holder, PROMPTS[i][holder.length :], probes=probes) for i, holder in enumerate(holders)]
-    got = together.step(make_batch(rest, vocab_size=320)).probes
-    for index, prompt in enumerate(PROMPTS):
-        lone = make_batch([Feed(held(index), prompt, probes=probes)], vocab_size=320)
-        for value, expected in zip(got[2 * index : 2 * index + 2], alone.step(lone).probes, strict=True):
-            np.testing.assert_array_equal(value, expected)
+    same_in_mixed_batches(alone, together, PROMPTS)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
