@@ -2,11 +2,12 @@
 //
 // Each output adds its products in the order of the inputs in one sum of its own, whatever the number of rows and
 // threads: that is what makes a row's result independent of its batch. Many rows share the loads of a block of
-// weights; few rows take two blocks at once, so that enough sums are in flight.
+// weights; few rows take several blocks at once, so that enough sums are in flight.
 #pragma once
 
 #include <cstddef>
 
+#include "ahead.h"
 #include "lanes.h"
 #include "team.h"
 
@@ -35,7 +36,9 @@ inline void multiply_blocks(const E* x, const Matrix<E>& w, float* y, int64_t fi
         for (int b = 0; b < BLOCKS; b++) {
             const E* from = weights[b] + size_t(k) * BLOCK;
             tiles[b][0] = T::tile(from);
+            ask_ahead(from);
             tiles[b][1] = T::tile(from + LANES * GROUP);
+            ask_ahead(from + LANES * GROUP);
         }
 #pragma GCC unroll 12
         for (int r = 0; r < ROWS; r++) {
@@ -81,7 +84,7 @@ template <class E, bool ADD> void multiply_rest(int rows, const E* x, const Matr
 template <class E, bool ADD = false> void multiply(const E* x, const Matrix<E>& w, float* y, int rows, Team team) {
     constexpr int AT_ONCE = 12;
     Range blocks = team.share(w.outputs / BLOCK);
-    if (rows == 1) return multiply_range<E, 1, 2, ADD>(x, w, y, blocks);
+    if (rows == 1) return multiply_range<E, 1, 4, ADD>(x, w, y, blocks);
     if (rows == 2) return multiply_range<E, 2, 2, ADD>(x, w, y, blocks);
     if (rows == 3) return multiply_range<E, 3, 2, ADD>(x, w, y, blocks);
     if (rows == 4) return multiply_range<E, 4, 2, ADD>(x, w, y, blocks);

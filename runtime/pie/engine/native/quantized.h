@@ -7,6 +7,7 @@
 // result depends on nothing but the row.
 #pragma once
 
+#include "ahead.h"
 #include "digits.h"
 #include "linear.h"
 
@@ -29,14 +30,12 @@ template <int BITS> struct QuantizedMatrix {
     }
 };
 
-// sums += the four products of each output.
-inline Ints add_products(Ints sums, Codes codes, const int8_t* four) {
+// sums += the products of each output with four digits, which lie in one word.
+inline Ints add_products(Ints sums, Codes codes, uint32_t digits) {
 #ifdef __AVX512VNNI__
-    int32_t group;
-    memcpy(&group, four, 4);
-    return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, _mm512_set1_epi32(group));
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, _mm512_set1_epi32(digits));
 #else
-    for (int i = 0; i < 4; i++) sums += (Ints)((codes >> (8 * i)) & 255) * int32_t(four[i]);
+    for (int i = 0; i < 4; i++) sums += (Ints)((codes >> (8 * i)) & 255) * int32_t(int8_t(digits >> (8 * i)));
     return sums;
 #endif
 }
@@ -51,66 +50,90 @@ inline Floats add_group(Floats sums, Ints high, Ints low, int32_t total, Floats 
 // The codes of the next four inputs for both halves of a block.
 template <int BITS> inline void load_codes(const uint8_t*& from, Codes codes[2]) {
     codes[0] = load<Codes>(from);
+    ask_ahead(from);
     if (BITS == 8) {
         codes[1] = load<Codes>(from + sizeof(Codes));
+        ask_ahead(from + sizeof(Codes));
     } else {
         codes[1] = (codes[0] >> 4) & 0x0f0f0f0f;
         codes[0] &= 0x0f0f0f0f;
     }
-    // What a core fetches ahead by itself is not enough to keep memory busy.
-    constexpr int AHEAD = 2048;
-    for (int i = 0; i < BITS / 4; i++) __builtin_prefetch(from + AHEAD + i * sizeof(Codes));
     from += sizeof(Codes) * BITS / 4;
 }
 
-template <int BITS, int ROWS, bool ADD>
-inline void multiply_block(const DigitRows& x, int64_t first, const QuantizedMatrix<BITS>& w, float* y, int64_t block) {
-    Floats sums[ROWS][2] = {};
-    const uint8_t* from = w.block(block);
+// Some rows over some blocks of weights.
+template <int BITS, int ROWS, int BLOCKS, bool ADD>
+inline void multiply_codes(const DigitRows& x, int64_t first, const QuantizedMatrix<BITS>& w, float* y, int64_t block) {
+    Floats sums[ROWS][BLOCKS][2] = {};
+    const uint8_t* from[BLOCKS];
+    for (int b = 0; b < BLOCKS; b++) from[b] = w.block(block + b);
     const int8_t *high = x.high_of(first), *low = x.low_of(first);
     const float* row_scales = x.scales_of(first);
     const int32_t* totals = x.totals_of(first);
     for (int g = 0; g < x.groups; g++) {
-        const bf16* scales = (const bf16*)from;
-        from += BLOCK * sizeof(bf16);
-        Ints sum_high[ROWS][2] = {}, sum_low[ROWS][2] = {};
+        Floats scales[BLOCKS][2];
+        for (int b = 0; b < BLOCKS; b++) {
+            for (int half = 0; half < 2; half++) scales[b][half] = load_floats((const bf16*)from[b] + half * LANES);
+            from[b] += BLOCK * sizeof(bf16);
+        }
+        Ints sum_high[ROWS][BLOCKS][2] = {}, sum_low[ROWS][BLOCKS][2] = {};
         const int end = g * w.group + w.size_of(g);
         for (int k = g * w.group; k < end; k += 4) {
-            Codes codes[2];
-            load_codes<BITS>(from, codes);
+            uint32_t highs[ROWS], lows[ROWS];
+            for (int r = 0; r < ROWS; r++) {
+                highs[r] = load<uint32_t>(high + size_t(r) * w.inputs + k);
+                lows[r] = load<uint32_t>(low + size_t(r) * w.inputs + k);
+            }
 #pragma GCC unroll 4
-            for (int r = 0; r < ROWS; r++)
+            for (int b = 0; b < BLOCKS; b++) {
+                Codes codes[2];
+                load_codes<BITS>(from[b], codes);
+#pragma GCC unroll 4
+                for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
-                for (int half = 0; half < 2; half++) {
-                    sum_high[r][half] = add_products(sum_high[r][half], codes[half], high + size_t(r) * w.inputs + k);
-                    sum_low[r][half] = add_products(sum_low[r][half], codes[half], low + size_t(r) * w.inputs + k);
-                }
+                    for (int half = 0; half < 2; half++) {
+                        sum_high[r][b][half] = add_products(sum_high[r][b][half], codes[half], highs[r]);
+                        sum_low[r][b][half] = add_products(sum_low[r][b][half], codes[half], lows[r]);
+                    }
+            }
         }
 #pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+            for (int b = 0; b < BLOCKS; b++)
 #pragma GCC unroll 2
-            for (int half = 0; half < 2; half++)
-                sums[r][half] = add_group<BITS>(sums[r][half], sum_high[r][half], sum_low[r][half],
-                                                totals[r * x.groups + g], load_floats(scales + half * LANES),
-                                                row_scales[r * x.groups + g]);
+                for (int half = 0; half < 2; half++)
+                    sums[r][b][half] =
+                        add_group<BITS>(sums[r][b][half], sum_high[r][b][half], sum_low[r][b][half],
+                                        totals[r * x.groups + g], scales[b][half], row_scales[r * x.groups + g]);
     }
     for (int r = 0; r < ROWS; r++)
-        for (int half = 0; half < 2; half++) {
-            float* to = y + (first + r) * w.outputs + block * BLOCK + half * LANES;
-            store(to, ADD ? load_floats(to) + sums[r][half] : sums[r][half]);
-        }
+        for (int b = 0; b < BLOCKS; b++)
+            for (int half = 0; half < 2; half++) {
+                float* to = y + (first + r) * w.outputs + (block + b) * BLOCK + half * LANES;
+                store(to, ADD ? load_floats(to) + sums[r][b][half] : sums[r][b][half]);
+            }
+}
+
+template <int BITS, bool ADD>
+void multiply_lone_row(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, Range blocks) {
+    constexpr int AT_ONCE = 4;
+    int64_t b = blocks.begin;
+    for (; b + AT_ONCE <= blocks.end; b += AT_ONCE) multiply_codes<BITS, 1, AT_ONCE, ADD>(x, 0, w, y, b);
+    for (; b < blocks.end; b++) multiply_codes<BITS, 1, 1, ADD>(x, 0, w, y, b);
 }
 
 // This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T.
 template <int BITS, bool ADD>
 void multiply_in_lanes(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
     const Range blocks = team.share(w.outputs / BLOCK);
+    if (rows == 1) return multiply_lone_row<BITS, ADD>(x, w, y, blocks);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
         int r = 0;
-        for (; r + 4 <= rows; r += 4) multiply_block<BITS, 4, ADD>(x, r, w, y, b);
-        if (rows - r == 1) multiply_block<BITS, 1, ADD>(x, r, w, y, b);
-        if (rows - r == 2) multiply_block<BITS, 2, ADD>(x, r, w, y, b);
-        if (rows - r == 3) multiply_block<BITS, 3, ADD>(x, r, w, y, b);
+        for (; r + 4 <= rows; r += 4) multiply_codes<BITS, 4, 1, ADD>(x, r, w, y, b);
+        if (rows - r == 1) multiply_codes<BITS, 1, 1, ADD>(x, r, w, y, b);
+        if (rows - r == 2) multiply_codes<BITS, 2, 1, ADD>(x, r, w, y, b);
+        if (rows - r == 3) multiply_codes<BITS, 3, 1, ADD>(x, r, w, y, b);
     }
 }
 
