@@ -22,15 +22,22 @@ inline void ask_ahead(const void* from) {
     keep_order();
 }
 
-// Bring so many bytes of both streams into the nearest cache.
+// Bring a cache line into the nearest cache, and ask for what comes after it.
+inline void read_line(const char* line) {
+    asm volatile("" ::"r"(*line) : "memory");
+    ask_ahead(line);
+}
+
+// So many bytes of one stream, or of two side by side.
+inline void read_ahead(const void* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += CACHE_LINE) read_line((const char*)from + i);
+}
 template <size_t BYTES> inline void read_ahead(const void* one, const void* other) {
 #pragma GCC unroll 64
-    for (size_t i = 0; i < BYTES; i += CACHE_LINE)
-        for (const void* from : {one, other}) {
-            const char* line = (const char*)from + i;
-            asm volatile("" ::"r"(*line) : "memory");
-            ask_ahead(line);
-        }
+    for (size_t i = 0; i < BYTES; i += CACHE_LINE) {
+        read_line((const char*)one + i);
+        read_line((const char*)other + i);
+    }
 }
 
 }  // namespace pie

@@ -36,6 +36,7 @@ template <int BITS> struct CodesOfGroup;
 template <> struct CodesOfGroup<8> {
     const uint8_t* take(const uint8_t*& from, int size) {
         const uint8_t* here = from;
+        read_ahead(from, size * BLOCK);
         from += size * BLOCK;
         return here;
     }
@@ -129,7 +130,7 @@ void multiply_in_byte_tiles(const DigitRows& x, const QuantizedMatrix<BITS>& w, 
 template <int BITS, bool ADD>
 void multiply_quantized(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
 #ifdef PIE_BYTE_TILES
-    constexpr int WORTH_TILES = 8;  // rows
+    constexpr int WORTH_TILES = 5;  // rows
     if (rows >= WORTH_TILES && inputs_of_tiles(w)) return multiply_in_byte_tiles<BITS, ADD>(x, w, y, rows, team);
 #endif
     multiply_in_lanes<BITS, ADD>(x, w, y, rows, team);

@@ -115,19 +115,20 @@ inline void multiply_codes(const DigitRows& x, int64_t first, const QuantizedMat
             }
 }
 
-template <int BITS, bool ADD>
-void multiply_lone_row(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, Range blocks) {
-    constexpr int AT_ONCE = 4;
+// One or two rows over all blocks of a range, AT_ONCE of them at a time.
+template <int BITS, int ROWS, int AT_ONCE, bool ADD>
+void multiply_range(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, Range blocks) {
     int64_t b = blocks.begin;
-    for (; b + AT_ONCE <= blocks.end; b += AT_ONCE) multiply_codes<BITS, 1, AT_ONCE, ADD>(x, 0, w, y, b);
-    for (; b < blocks.end; b++) multiply_codes<BITS, 1, 1, ADD>(x, 0, w, y, b);
+    for (; b + AT_ONCE <= blocks.end; b += AT_ONCE) multiply_codes<BITS, ROWS, AT_ONCE, ADD>(x, 0, w, y, b);
+    for (; b < blocks.end; b++) multiply_codes<BITS, ROWS, 1, ADD>(x, 0, w, y, b);
 }
 
 // This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T.
 template <int BITS, bool ADD>
 void multiply_in_lanes(const DigitRows& x, const QuantizedMatrix<BITS>& w, float* y, int rows, Team team) {
     const Range blocks = team.share(w.outputs / BLOCK);
-    if (rows == 1) return multiply_lone_row<BITS, ADD>(x, w, y, blocks);
+    if (rows == 1) return multiply_range<BITS, 1, 4, ADD>(x, w, y, blocks);
+    if (rows == 2) return multiply_range<BITS, 2, 2, ADD>(x, w, y, blocks);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
         int r = 0;
         for (; r + 4 <= rows; r += 4) multiply_codes<BITS, 4, 1, ADD>(x, r, w, y, b);

@@ -136,8 +136,8 @@ inline void multiply_two_blocks(const bf16* x, const Matrix<bf16>& w, float* y, 
     store_tile<ADD>(sums, to + 3 * LANES, w.outputs, rows);
 }
 
-// Up to 32 rows over one block of weights; the registers have been shaped for them.
-template <bool ADD>
+// Up to 32 rows over one block of weights, which are new to the caches or not; the registers have been shaped for them.
+template <bool ADD, bool NEW>
 inline void multiply_tiles(const bf16* x, const Matrix<bf16>& w, float* y, int64_t block, int upper, int lower) {
     const bf16* weights = w.block(block);
     const size_t x_stride = size_t(w.inputs) * sizeof(bf16);
@@ -150,6 +150,7 @@ inline void multiply_tiles(const bf16* x, const Matrix<bf16>& w, float* y, int64
     }
     for (int k = 0; k < w.inputs; k += TILE_INPUTS) {
         const bf16* from = weights + size_t(k) * BLOCK;
+        if constexpr (NEW) read_ahead<WEIGHT_BYTES / 2>(from, from + TILE_INPUTS * LANES);
         _tile_loadd(6, from, WEIGHT_STRIDE);
         _tile_loadd(7, from + LANES * 2, WEIGHT_STRIDE);
         _tile_loadd(4, x + k, x_stride);
@@ -205,7 +206,7 @@ template <bool ADD> void multiply_few_rows(const bf16* x, const Matrix<bf16>& w,
     shape_tiles(two_of_blocks(rows));
     int64_t b = blocks.begin;
     for (; b + 2 <= blocks.end; b += 2) multiply_two_blocks<ADD>(x, w, y, b, rows);
-    if (b < blocks.end) multiply_tiles<ADD>(x, w, y, b, rows, 0);
+    if (b < blocks.end) multiply_tiles<ADD, true>(x, w, y, b, rows, 0);
     _tile_release();
 }
 
@@ -217,11 +218,18 @@ template <bool ADD> void multiply_many_rows(const bf16* x, const Matrix<bf16>& w
     shape_tiles(whole ? full : last);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
         if (whole && rest) shape_tiles(full);
-        for (int r = 0; r < whole; r += AT_ONCE)
-            multiply_tiles<ADD>(x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b, TILE_ROWS, TILE_ROWS);
+        for (int r = 0; r < whole; r += AT_ONCE) {
+            const bf16* from = x + size_t(r) * w.inputs;
+            float* to = y + size_t(r) * w.outputs;
+            if (r) multiply_tiles<ADD, false>(from, w, to, b, TILE_ROWS, TILE_ROWS);
+            else multiply_tiles<ADD, true>(from, w, to, b, TILE_ROWS, TILE_ROWS);
+        }
         if (!rest) continue;
         if (whole) shape_tiles(last);
-        multiply_tiles<ADD>(x + size_t(whole) * w.inputs, w, y + size_t(whole) * w.outputs, b, upper, lower);
+        const bf16* from = x + size_t(whole) * w.inputs;
+        float* to = y + size_t(whole) * w.outputs;
+        if (whole) multiply_tiles<ADD, false>(from, w, to, b, upper, lower);
+        else multiply_tiles<ADD, true>(from, w, to, b, upper, lower);
     }
     _tile_release();
 }
