@@ -19,7 +19,8 @@ from pie.engine.memory import Arena
 from pie.engine.packing import BLOCK, pack
 
 Float32Array = npt.NDArray[np.float32]
-OUTPUTS = [BLOCK * blocks for blocks in (1, 2, 3, 4, 7, 9)]
+OUTPUTS = [BLOCK * blocks for blocks in (1, 2, 3, 4, 7, 9, 21)]
+"""The last ones are of matrices that are read ahead, with or without tiles."""
 
 
 @pytest.fixture(scope="module")

@@ -21,24 +21,29 @@ template <class E> struct Matrix {
     int inputs;   // a multiple of GROUP
 
     const E* block(int64_t index) const { return packed + index * BLOCK * inputs; }
+    // Whether it is too large to have stayed in a cache since the step before.
+    bool is_far() const { return size_t(outputs) * inputs * sizeof(E) >= (1 << 20); }
 };
 
-template <class E, int ROWS, int BLOCKS, bool ADD>
+// Weights that are FAR are in no cache, and are read ahead.
+template <class E, int ROWS, int BLOCKS, bool ADD, bool FAR>
 inline void multiply_blocks(const E* x, const Matrix<E>& w, float* y, int64_t first) {
     typedef Tiling<E> T;
     constexpr int GROUP = T::GROUP;
+    constexpr size_t STRETCH = 2048;  // bytes
+    constexpr int INPUTS = STRETCH / (BLOCK * sizeof(E));
     Floats sums[ROWS][BLOCKS][2] = {};
     const E* weights[BLOCKS];
     for (int b = 0; b < BLOCKS; b++) weights[b] = w.block(first + b);
     for (int k = 0; k < w.inputs; k += GROUP) {
+        if (FAR && k % INPUTS == 0 && k + INPUTS <= w.inputs)
+            for (int b = 0; b < BLOCKS; b++) read_ahead(weights[b] + size_t(k) * BLOCK, STRETCH);
         typename T::Tile tiles[BLOCKS][2];
 #pragma GCC unroll 4
         for (int b = 0; b < BLOCKS; b++) {
             const E* from = weights[b] + size_t(k) * BLOCK;
             tiles[b][0] = T::tile(from);
-            ask_ahead(from);
             tiles[b][1] = T::tile(from + LANES * GROUP);
-            ask_ahead(from + LANES * GROUP);
         }
 #pragma GCC unroll 12
         for (int r = 0; r < ROWS; r++) {
@@ -58,19 +63,20 @@ inline void multiply_blocks(const E* x, const Matrix<E>& w, float* y, int64_t fi
             }
 }
 
-template <class E, int ROWS, int BLOCKS, bool ADD>
+template <class E, int ROWS, int BLOCKS, bool ADD, bool FAR>
 void multiply_range(const E* x, const Matrix<E>& w, float* y, Range blocks) {
     int64_t b = blocks.begin;
-    for (; b + BLOCKS <= blocks.end; b += BLOCKS) multiply_blocks<E, ROWS, BLOCKS, ADD>(x, w, y, b);
-    for (; b < blocks.end; b++) multiply_blocks<E, ROWS, 1, ADD>(x, w, y, b);
+    for (; b + BLOCKS <= blocks.end; b += BLOCKS) multiply_blocks<E, ROWS, BLOCKS, ADD, FAR>(x, w, y, b);
+    for (; b < blocks.end; b++) multiply_blocks<E, ROWS, 1, ADD, FAR>(x, w, y, b);
 }
 
 // Fewer than 12 rows over one block.
-template <class E, bool ADD> void multiply_rest(int rows, const E* x, const Matrix<E>& w, float* y, int64_t block) {
+template <class E, bool ADD, bool FAR>
+void multiply_rest(int rows, const E* x, const Matrix<E>& w, float* y, int64_t block) {
     switch (rows) {
-#define PIE_CASE(R)                                      \
-    case R:                                              \
-        multiply_blocks<E, R, 1, ADD>(x, w, y, block);   \
+#define PIE_CASE(R)                                          \
+    case R:                                                  \
+        multiply_blocks<E, R, 1, ADD, FAR>(x, w, y, block);  \
         break;
         PIE_CASE(1) PIE_CASE(2) PIE_CASE(3) PIE_CASE(4) PIE_CASE(5) PIE_CASE(6)
         PIE_CASE(7) PIE_CASE(8) PIE_CASE(9) PIE_CASE(10) PIE_CASE(11)
@@ -80,20 +86,27 @@ template <class E, bool ADD> void multiply_rest(int rows, const E* x, const Matr
     }
 }
 
-// This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T.
-template <class E, bool ADD = false> void multiply(const E* x, const Matrix<E>& w, float* y, int rows, Team team) {
+template <class E, bool ADD, bool FAR>
+void multiply_rows(const E* x, const Matrix<E>& w, float* y, int rows, Range blocks) {
     constexpr int AT_ONCE = 12;
-    Range blocks = team.share(w.outputs / BLOCK);
-    if (rows == 1) return multiply_range<E, 1, 4, ADD>(x, w, y, blocks);
-    if (rows == 2) return multiply_range<E, 2, 2, ADD>(x, w, y, blocks);
-    if (rows == 3) return multiply_range<E, 3, 2, ADD>(x, w, y, blocks);
-    if (rows == 4) return multiply_range<E, 4, 2, ADD>(x, w, y, blocks);
+    if (rows == 1) return multiply_range<E, 1, 4, ADD, FAR>(x, w, y, blocks);
+    if (rows == 2) return multiply_range<E, 2, 2, ADD, FAR>(x, w, y, blocks);
+    if (rows == 3) return multiply_range<E, 3, 2, ADD, FAR>(x, w, y, blocks);
+    if (rows == 4) return multiply_range<E, 4, 2, ADD, FAR>(x, w, y, blocks);
     for (int64_t b = blocks.begin; b < blocks.end; b++) {
         int r = 0;
         for (; r + AT_ONCE <= rows; r += AT_ONCE)
-            multiply_blocks<E, AT_ONCE, 1, ADD>(x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b);
-        multiply_rest<E, ADD>(rows - r, x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b);
+            multiply_blocks<E, AT_ONCE, 1, ADD, FAR>(x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b);
+        multiply_rest<E, ADD, FAR>(rows - r, x + size_t(r) * w.inputs, w, y + size_t(r) * w.outputs, b);
     }
+}
+
+// This thread's part of y[rows, outputs] (+)= x[rows, inputs] W^T.
+template <class E, bool ADD = false> void multiply(const E* x, const Matrix<E>& w, float* y, int rows, Team team) {
+    constexpr int FEW = 12;  // rows, which take less time than their weights
+    const Range blocks = team.share(w.outputs / BLOCK);
+    if (w.is_far() && rows <= FEW) return multiply_rows<E, ADD, true>(x, w, y, rows, blocks);
+    multiply_rows<E, ADD, false>(x, w, y, rows, blocks);
 }
 
 }  // namespace pie
