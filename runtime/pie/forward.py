@@ -48,6 +48,7 @@ __all__ = [
     "PageId",
     "Probe",
     "ProbeValue",
+    "Progress",
     "Readout",
     "Sampler",
     "SearchStart",
@@ -467,6 +468,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """How far a decode run is, while it lasts: what the device and who waits for it share.
+
+    The device writes all but `landing`, and `num_steps` last.
+
+    Attributes:
+        tokens: [S, steps] i32, as in `StepResult`; what counts of it are the first `num_steps` steps.
+        num_tokens: [S] i32, as in `StepResult`; may be one step ahead of `num_steps`.
+        num_steps: [1] i32, how many steps are over.
+        landing: [1] i32, other than 0 if the run must end with the step in work.
+    """
+
+    tokens: Int32Array
+    num_tokens: Int32Array
+    num_steps: Int32Array
+    landing: Int32Array
+
+    @classmethod
+    def of(cls, num_samplers: int, steps: int) -> Progress:
+        """That of a run before it begins."""
+        shapes = ((num_samplers, steps), (num_samplers,), (1,), (1,))
+        return cls(*(np.zeros(shape, np.int32) for shape in shapes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StepResult:
     """What a step made.
 
@@ -520,8 +546,12 @@ class Device(Protocol):
         """The device's fixed facts."""
         ...
 
-    async def step(self, batch: Batch) -> StepResult:
-        """Run one batch; raises DeviceOutOfMemory if its rows do not fit, but then its page copies are done."""
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
+        """Run one batch; raises DeviceOutOfMemory if its rows do not fit, but then its page copies are done.
+
+        With `progress` a decode run tells how far it is and ends early if it must land; what it has drawn before it
+        runs short of memory is its result then.
+        """
         ...
 
     async def move_pages(

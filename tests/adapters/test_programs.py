@@ -11,7 +11,7 @@ import pytest
 from tests.adapters.folders import write_peft
 from tests.running import RunProgram
 
-from pie.forward import Batch, DecodeRequest, StepResult, TokenSink
+from pie.forward import Batch, DecodeRequest, Progress, StepResult, TokenSink
 from pie.host.mailbox import Event
 from pie.process.programs import LoadedProgram
 from pie.runtime import Runtime
@@ -304,11 +304,11 @@ async def test_programs_with_twenty_four_adapters_in_one_batch_get_the_tokens_th
         asked.append(request)
         return type(scheduler).decode(scheduler, request, sink)
 
-    async def step(batch: Batch) -> StepResult:
+    async def step(batch: Batch, progress: Progress | None = None) -> StepResult:
         batches.append(batch)
         while len(batches) == 1 and len(asked) < len(numbers):  # until all of them have asked
             await asyncio.sleep(0.001)
-        return await type(device).step(device, batch)
+        return await type(device).step(device, batch, progress)
 
     monkeypatch.setattr(scheduler, "decode", decode)
     monkeypatch.setattr(device, "step", step)

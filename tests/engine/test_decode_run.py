@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from tests.engine.batches import Draw, Feed, Held, decode_batch, make_batch
 from tests.engine.conftest import MakeEngine
 
 from pie.engine.engine import Engine
-from pie.forward import Batch, Sampler
+from pie.errors import DeviceOutOfMemory
+from pie.forward import Batch, Progress, Sampler, StepResult
 
 SAMPLERS = [Sampler(0), Sampler(1.0), Sampler(0.8, top_k=20), Sampler(1.2, top_p=0.9), Sampler(1.5, min_p=0.05)]
 SAMPLERS_OF_RUN = st.lists(st.sampled_from(SAMPLERS), min_size=1, max_size=7)
@@ -84,6 +86,79 @@ def test_a_row_that_fails_in_a_run_fails_alone(engine: Engine) -> None:
     result = engine.step(decode_batch(feeds, vocab_size=320, steps=4, limits=[4] * 3, stops=[[]] * 3))
     assert list(result.failures) == [1]
     assert result.num_tokens.tolist() == [4, 0, 4]
+
+
+def test_a_run_that_must_land_ends_with_the_step_in_work_and_goes_on_from_there(engine: Engine) -> None:
+    """What it has drawn is what the whole run would have, and a second run draws the rest."""
+    limits = [9, 1, 9, 6, 9]
+    stops: list[list[int]] = [[]] * 5
+    whole = engine.step(
+        decode_batch(feeds_of(SAMPLERS, first_page=0), vocab_size=320, steps=9, limits=limits, stops=stops)
+    )
+    feeds = feeds_of(SAMPLERS, first_page=30)
+    progress = Progress.of(5, 9)
+    progress.landing[0] = 1
+    first = engine.step(decode_batch(feeds, vocab_size=320, steps=9, limits=limits, stops=stops), progress)
+    assert first.tokens.tolist() == whole.tokens[:, :1].tolist()
+    assert first.num_tokens.tolist() == progress.num_tokens.tolist() == [1] * 5
+    assert progress.num_steps.tolist() == [1]
+    rest = [
+        replace(feed, tokens=[int(token)], draws=[replace(feed.draws[0], counter=feed.draws[0].counter + 1)])
+        for feed, token in zip(feeds, first.tokens[:, 0], strict=True)
+    ]
+    going = [0, 2, 3, 4]
+    batch = decode_batch([rest[i] for i in going], vocab_size=320, steps=8, limits=[8, 8, 5, 8], stops=[[]] * 4)
+    second = engine.step(batch, Progress.of(4, 8))
+    assert second.num_tokens.tolist() == [8, 8, 5, 8]
+    for row, number in enumerate(going):
+        count = limits[number] - 1
+        assert second.tokens[row, :count].tolist() == whole.tokens[number, 1 : 1 + count].tolist()
+
+
+def test_a_run_tells_how_far_it_is_while_it_lasts(engine: Engine) -> None:
+    feeds = feeds_of(SAMPLERS, first_page=0)
+    batch = decode_batch(feeds, vocab_size=320, steps=40, limits=[40] * 5, stops=[[]] * 5)
+    expected = engine.step(batch).tokens
+    progress, results = Progress.of(5, 40), list[StepResult]()
+    worker = threading.Thread(target=lambda: results.append(engine.step(batch, progress)))
+    worker.start()
+    seen = 0
+    while worker.is_alive() and seen < 5:
+        seen = int(progress.num_steps[0])
+        assert (progress.num_tokens >= seen).all()
+        np.testing.assert_array_equal(progress.tokens[:, :seen], expected[:, :seen])
+    progress.landing[0] = 1
+    worker.join()
+    (result,) = results
+    done = int(progress.num_steps[0])
+    assert seen <= done <= 40
+    assert result.num_tokens.tolist() == [done] * 5
+    np.testing.assert_array_equal(result.tokens, expected[:, :done])
+
+
+def test_a_run_that_runs_short_of_memory_late_gives_what_it_has(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    if engine.backend == "native":
+        pytest.skip("it takes all its memory in the first step")
+    feeds = feeds_of(SAMPLERS, first_page=0)
+    batch = decode_batch(feeds, vocab_size=320, steps=9, limits=[9] * 5, stops=[[]] * 5)
+    expected = engine.step(batch).tokens
+    name = "_launch" if engine.backend == "flashinfer" else "forward"
+    real, calls = getattr(engine._backend, name), list[object]()
+
+    def short(*args: object) -> object:
+        calls.append(args)
+        if len(calls) == 4:
+            raise MemoryError
+        return real(*args)
+
+    setattr(engine._backend, name, short)
+    result = engine.step(batch, Progress.of(5, 9))
+    assert result.num_tokens.tolist() == [3] * 5
+    np.testing.assert_array_equal(result.tokens, expected[:, :3])
+    calls.clear()
+    with pytest.raises(DeviceOutOfMemory):
+        engine.step(batch)
 
 
 def run_of_one(engine: Engine, **changes: object) -> Batch:

@@ -14,7 +14,7 @@ from tests.running import everything_is_given_back
 from pie.config import Settings, embedded_model
 from pie.engine.engine import Engine
 from pie.errors import PieError
-from pie.forward import Batch, StepResult
+from pie.forward import Batch, Progress, StepResult
 from pie.process.process import Process
 from pie.runtime import Runtime
 
@@ -51,8 +51,8 @@ class FailingEngine(Engine):
 
     fault: Callable[[], StepResult] | None = None
 
-    def step(self, batch: Batch) -> StepResult:
-        return super().step(batch) if self.fault is None else self.fault()
+    def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
+        return super().step(batch, progress) if self.fault is None else self.fault()
 
 
 @pytest_asyncio.fixture

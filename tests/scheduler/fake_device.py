@@ -32,6 +32,7 @@ from pie.forward import (
     PageId,
     Probe,
     ProbeValue,
+    Progress,
     StepResult,
     TokenLogprobs,
 )
@@ -72,6 +73,9 @@ class FakeDevice:
         self.slots: npt.NDArray[np.uint64] = rng.integers(1 << 62, size=shape, dtype=np.uint64)
         self.batches: list[Batch] = []
         self.yields = 1
+        self.step_s = 0.0  # how long a step takes, on the clock of the loop
+        self.runs: list[Progress] = []  # of the open runs
+        self.fail_late: Exception | None = None  # when an open run has ten steps
         self.fail_next: Exception | None = None
         self.fail_samplers: dict[int, str] = {}
         self.room: int | None = None  # tokens of a step that fit into memory
@@ -89,7 +93,7 @@ class FakeDevice:
     def info(self) -> DeviceInfo:
         return self._info
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         async with self._lock:
             before = _copies(batch)
             for _ in range(self.yields):
@@ -102,7 +106,33 @@ class FakeDevice:
             if self.fail_next is not None:
                 error, self.fail_next = self.fail_next, None
                 raise error
-            return self._run(batch)
+            result = self._run(batch)
+            if progress is not None:
+                return await self._spread(batch, result, progress)
+            if self.step_s:
+                await asyncio.sleep(self.step_s * batch.steps)
+            return result
+
+    async def _spread(self, batch: Batch, whole: StepResult, progress: Progress) -> StepResult:
+        """Let a run take its time, and forget what it drew after it had to land; those slots are written again."""
+        self.runs.append(progress)
+        done, most = 0, int(whole.num_tokens.max(initial=1))
+        while done < most and not (done and progress.landing[0]):
+            await asyncio.sleep(self.step_s)
+            progress.tokens[:, done] = whole.tokens[:, done]
+            done += 1
+            progress.num_tokens[:] = np.minimum(whole.num_tokens, done)
+            progress.num_steps[0] = done
+            if done == 10 and self.fail_late is not None:
+                await asyncio.sleep(self.step_s)
+                raise self.fail_late
+        for sampler, row in enumerate(batch.logit_rows[batch.sampler_rows].tolist()):
+            pages = batch.page_table[batch.sequence_of_row[row]]
+            for index in range(
+                int(batch.kv_index[row]) + done, int(batch.kv_index[row]) + int(whole.num_tokens[sampler])
+            ):
+                self.slots[pages[index // self._info.page_size], index % self._info.page_size] = 0
+        return StepResult(whole.tokens[:, :done], progress.num_tokens.copy(), failures=whole.failures)
 
     async def move_pages(
         self, outward: Sequence[tuple[PageId, HostPageId]], homeward: Sequence[tuple[PageId, HostPageId]]

@@ -15,7 +15,7 @@ from tests.scheduler.harness import feed, prompt, running
 from tests.scheduler.virtual_time import run_in_virtual_time
 
 from pie.config import BatchPolicy
-from pie.forward import Batch, StepResult
+from pie.forward import Batch, Progress, StepResult
 from pie.scheduler.gathering import Gathering
 
 POLICIES: tuple[BatchPolicy, ...] = get_args(BatchPolicy)
@@ -68,9 +68,9 @@ def test_nobody_waits_longer_than_a_step(policy: BatchPolicy, sizes: list[int], 
 class SlowDevice(FakeDevice):
     """Each step takes as long, on the clock of the loop."""
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         await asyncio.sleep(STEP_S)
-        return await super().step(batch)
+        return await super().step(batch, progress)
 
 
 def test_programs_that_think_between_their_steps_share_them_if_steps_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, feed, prompt, running
 from tests.scheduler.virtual_time import run_in_virtual_time
 
-from pie.forward import Batch, DecodeRequest, StepResult
+from pie.forward import Batch, DecodeRequest, Progress, StepResult
 from pie.scheduler.pace import Pace
 
 MOST = 512
@@ -47,9 +47,9 @@ def test_without_a_time_steps_are_as_large_as_they_may_be() -> None:
 class SlowDevice(FakeDevice):
     """Each token takes 10 ms, on the clock of the loop."""
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         await asyncio.sleep(0.01 * batch.num_rows)
-        return await super().step(batch)
+        return await super().step(batch, progress)
 
 
 @pytest.mark.parametrize("prompt_step_s", [None, 0.3])

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scheduler.fake_device import make_info
@@ -151,12 +152,44 @@ def _contexts(state: State) -> list[Context]:
     return [*(decode.context for decode in state.rows.decodes), *(item.context for item in state.queue)]
 
 
-def test_a_run_lasts_about_ten_milliseconds() -> None:
-    steps = {
-        step_s: plan(make_state(num_pages=400, row_lengths=[5] * 4, passes=[], step_s=step_s), limits()).steps
-        for step_s in (None, 0.0001, 0.001, 0.003, 0.5)
-    }
+@pytest.mark.parametrize("kind", ["num_watched", "num_drafting"])
+def test_a_run_whose_tokens_are_looked_at_lasts_about_ten_milliseconds(kind: str) -> None:
+    steps = {}
+    for step_s in (None, 0.0001, 0.001, 0.003, 0.5):
+        state = make_state(num_pages=400, row_lengths=[5] * 4, passes=[], step_s=step_s)
+        setattr(state.rows, kind, 1)
+        decided = plan(state, limits())
+        assert not decided.is_open
+        steps[step_s] = decided.steps
     assert steps == {None: 1, 0.0001: 32, 0.001: 10, 0.003: 3, 0.5: 1}
+
+
+def test_a_run_that_would_last_longer_is_open_if_nobody_waits() -> None:
+    runs = {}
+    for step_s in (None, 0.0001, 0.001, 0.5):
+        decided = plan(make_state(num_pages=400, row_lengths=[5] * 4, passes=[], step_s=step_s), limits())
+        runs[step_s] = decided.steps, decided.is_open
+    assert runs == {None: (1, False), 0.0001: (32, False), 0.001: (32, True), 0.5: (32, True)}
+    waiting = make_state(num_pages=400, row_lengths=[5] * 4, passes=[], reservations=[900], step_s=0.5)
+    assert not plan(waiting, limits()).is_open
+
+
+def test_there_is_no_open_run_while_some_rows_must_wait_for_their_turn() -> None:
+    state = make_state(num_pages=400, row_lengths=[5] * 4, passes=[], step_s=0.001)
+    decided = plan(state, limits(max_batch_rows=3))
+    assert (decided.num_rows, decided.steps, decided.is_open) == (3, 10, False)
+
+
+def test_nothing_known_is_evicted_for_an_open_run() -> None:
+    state = make_state(num_pages=400, row_lengths=[5] * 4, passes=[], step_s=0.003)
+    pool = state.contexts.pool
+    pages = pool.take(pool.num_free - 4)
+    for page in pages:
+        pool.mark_indexed(page)
+    pool.release(pages)  # cached now: they can be had, but hold prefixes
+    decided = plan(state, limits())
+    assert (decided.steps, decided.is_open, decided.stalled) == (3, False, ())
+    assert pages_spent(state, decided) <= 4
 
 
 def test_a_waiting_pass_makes_the_step_a_single_one() -> None:

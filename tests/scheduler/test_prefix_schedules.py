@@ -20,7 +20,7 @@ from tests.scheduler.oracle import History
 from tests.scheduler.virtual_time import run_in_virtual_time
 
 from pie.errors import PieError
-from pie.forward import AdapterUse, Batch, DecodeRequest, HostPageId, PageId, StepResult
+from pie.forward import AdapterUse, Batch, DecodeRequest, HostPageId, PageId, Progress, StepResult
 from pie.scheduler.scheduler import Scheduler
 from pie.scheduler.stats import Stats
 
@@ -56,10 +56,10 @@ class FailingDevice(FakeDevice):
         self._rng = rng
         self.is_sound = False
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         if not self.is_sound and self._rng.random() < self._world.failing_steps:
             self.fail_next = OSError("a step")
-        return await super().step(batch)
+        return await super().step(batch, progress)
 
     async def move_pages(
         self, outward: Sequence[tuple[PageId, HostPageId]], homeward: Sequence[tuple[PageId, HostPageId]]

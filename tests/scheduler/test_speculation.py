@@ -15,7 +15,7 @@ from tests.scheduler.fake_device import FakeDevice, make_info
 from tests.scheduler.harness import GREEDY, Collector, decode, feed, prompt, running
 
 from pie.errors import ContextError, RequestError
-from pie.forward import Batch, DecodeRequest, Sampler, StepResult
+from pie.forward import Batch, DecodeRequest, Progress, Sampler, StepResult
 from pie.generation.drafter import NgramDrafter
 from pie.scheduler.scheduler import Scheduler
 
@@ -51,9 +51,9 @@ class FailsOneDraw(FakeDevice):
         super().__init__()
         self.sampler = sampler
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         self.fail_samplers = {self.sampler: "not a number"} if len(batch.sampler_rows) > 2 else {}
-        return await super().step(batch)
+        return await super().step(batch, progress)
 
 
 async def both(

@@ -22,7 +22,8 @@ import torch
 
 from pie.adjustment import Adjustments
 from pie.engine.adapters.weights import AdapterWeights
-from pie.forward import BoolBytes, Int32Array, PageId
+from pie.engine.memory import is_out_of_memory
+from pie.forward import BoolBytes, Int32Array, PageId, Progress
 
 __all__ = ["Backend", "DrawStatus", "Draws", "Drawn", "HostOutputs", "Outputs", "Rows", "Run"]
 
@@ -98,11 +99,41 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """The rest of a decode run; fields as in `pie.forward.Batch`."""
+    """The rest of a decode run; fields as in `pie.forward.Batch`.
+
+    Attributes:
+        progress: where the run tells how far it is, and hears whether it must land; None for one that goes to its end.
+    """
 
     steps: int
     step_limits: Int32Array
     stop_ids: Sequence[Int32Array]
+    progress: Progress | None = None
+
+    def begin(self, num_samplers: int) -> tuple[Int32Array, Int32Array]:
+        """Where its tokens [S, steps] and their numbers [S] go."""
+        progress = self.progress or Progress.of(num_samplers, self.steps)
+        return progress.tokens, progress.num_tokens
+
+    def tell(self, num_steps: int) -> None:
+        """Say that so many steps are over."""
+        if self.progress is not None:
+            self.progress.num_steps[0] = num_steps
+
+    @property
+    def must_land(self) -> bool:
+        """Whether no further step may begin."""
+        return self.progress is not None and bool(self.progress.landing[0])
+
+    def cut(self, drawn: Drawn) -> Drawn:
+        """Without the columns of steps that were not done."""
+        if self.progress is None:
+            return drawn
+        return replace(drawn, tokens=drawn.tokens[:, : max(1, int(self.progress.num_steps[0]))])
+
+    def keeps(self, error: Exception, num_steps: int) -> bool:
+        """Whether a run that has so many steps ends with them because of an error, which is want of memory."""
+        return self.progress is not None and num_steps > 0 and is_out_of_memory(error)
 
 
 class DrawStatus(IntEnum):

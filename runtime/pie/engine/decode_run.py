@@ -19,12 +19,16 @@ def decode_run(backend: Backend, rows: Rows, draws: Draws, run: Run) -> Drawn:
         `tokens` [S, steps]; a sampler that failed at any step has no tokens.
     """
     num_samplers = len(draws.seeds)
-    tokens = np.zeros((num_samplers, run.steps), np.int32)
-    num_tokens = np.zeros(num_samplers, np.int32)
+    tokens, num_tokens = run.begin(num_samplers)
     status = np.zeros(num_samplers, np.int32)
     active = np.arange(num_samplers)
     for step in range(run.steps):
-        drawn = backend.sample(backend.forward(rows), draws)
+        try:
+            drawn = backend.sample(backend.forward(rows), draws)
+        except (MemoryError, RuntimeError) as error:
+            if not run.keeps(error, step):
+                raise
+            break
         new = drawn.tokens[:, 0]
         status[active] = drawn.status
         tokens[active, step] = new
@@ -33,7 +37,8 @@ def decode_run(backend: Backend, rows: Rows, draws: Draws, run: Run) -> Drawn:
         stopped = [token in ids for token, ids in zip(new.tolist(), stops, strict=True)]
         going_on = (drawn.status == DrawStatus.DRAWN) & (step + 1 < run.step_limits[active]) & ~np.array(stopped)
         keep = np.flatnonzero(going_on)
-        if not len(keep):
+        run.tell(step + 1)
+        if run.must_land or not len(keep):
             break
         rows, draws, active = rows.following(keep, new[keep]), draws.following(keep, new[keep]), active[keep]
-    return Drawn(tokens, num_tokens, status)
+    return run.cut(Drawn(tokens, num_tokens, status))

@@ -25,6 +25,7 @@ from pie.forward import (
     DeviceInfo,
     HostPageId,
     PageId,
+    Progress,
     SearchStart,
     StepResult,
 )
@@ -57,9 +58,9 @@ class DeviceThread:
         """The engine's fixed facts."""
         return self._engine.info
 
-    async def step(self, batch: Batch) -> StepResult:
+    async def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
         """Run one batch; raises RequestError(`bad-batch`) if a number in it is out of range."""
-        return await self._submit(lambda: self._engine.step(batch))
+        return await self._submit(lambda: self._engine.step(batch, progress))
 
     async def move_pages(
         self, outward: Sequence[tuple[PageId, HostPageId]], homeward: Sequence[tuple[PageId, HostPageId]]

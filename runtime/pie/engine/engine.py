@@ -32,7 +32,7 @@ from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
 from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
 from pie.errors import AdapterError, DeviceOutOfMemory, ModelError
-from pie.forward import Batch, DeviceInfo, HostPageId, PageId, ProbeValue, StepResult
+from pie.forward import Batch, DeviceInfo, HostPageId, PageId, ProbeValue, Progress, StepResult
 
 __all__ = ["BackendName", "Engine"]
 
@@ -152,8 +152,8 @@ class Engine:
             remedy=f"Choose a model of one of these architectures: {', '.join(FAMILIES)}.",
         )
 
-    def step(self, batch: Batch) -> StepResult:
-        """Run one batch: page copies, the rows, the draws, the probes; or a whole decode run.
+    def step(self, batch: Batch, progress: Progress | None = None) -> StepResult:
+        """Run one batch: page copies, the rows, the draws, the probes; or a whole decode run, until it must land.
 
         Raises:
             RequestError: `bad-batch` if a number is out of range; nothing has run then.
@@ -164,7 +164,7 @@ class Engine:
         if len(checked.page_copies):
             self._backend.copy_pages(checked.page_copies)
         try:
-            return self._run(batch, checked)
+            return self._run(batch, checked, progress)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -187,9 +187,10 @@ class Engine:
         if homeward:
             self._backend.write_pages(coming, self._host_pages.get(wanted))
 
-    def _run(self, batch: Batch, checked: CheckedBatch) -> StepResult:
+    def _run(self, batch: Batch, checked: CheckedBatch, progress: Progress | None) -> StepResult:
         if checked.run is not None:
-            return _result(self._backend.decode(checked.rows, checked.draws, checked.run), ())
+            run = replace(checked.run, progress=progress)
+            return _result(self._backend.decode(checked.rows, checked.draws, run), ())
         outputs = self._backend.forward(checked.rows)
         drawn = self._backend.sample(outputs, checked.draws)
         result = _result(drawn, read_probes(outputs, batch.probes))

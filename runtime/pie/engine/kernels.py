@@ -120,7 +120,10 @@ class _Draws(ctypes.Structure):
 
 
 class _Run(ctypes.Structure):
-    _fields_ = (("steps", _Int), *((name, _Pointer) for name in ("step_limits", "stop_ids", "stop_starts")))
+    _fields_ = (
+        ("steps", _Int),
+        *((name, _Pointer) for name in ("step_limits", "stop_ids", "stop_starts", "num_steps", "landing")),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,20 +245,22 @@ class KernelModel:
     def decode(self, sampler: KernelSampler, run: KernelRun) -> Drawn:
         """Do a decode run."""
         num_samplers = len(run.draws.seeds)
-        tokens = np.zeros((num_samplers, run.run.steps), np.int32)
-        num_tokens, status = np.zeros((2, num_samplers), np.int32)
+        tokens, num_tokens = run.run.begin(num_samplers)
+        status = np.zeros(num_samplers, np.int32)
         stop_starts = np.cumsum([0, *map(len, run.run.stop_ids)], dtype=np.int32)
         stop_ids = np.concatenate((np.zeros(0, np.int32), *run.run.stop_ids))
         limits = _addresses(run.run.step_limits, stop_ids, stop_starts)
         rows, _tables = self._rows(run.rows)
-        structs = (rows, _draws(run.draws), _Run(run.run.steps, *limits))
+        progress = run.run.progress
+        shared = (None, None) if progress is None else _addresses(progress.num_steps, progress.landing)
+        structs = (rows, _draws(run.draws), _Run(run.run.steps, *limits, *shared))
         self._library.pie_decode(
             self._handle,
             sampler.handle,
             *map(ctypes.addressof, structs),
             *_addresses(run.threads_by_rows, tokens, num_tokens, status),
         )
-        return Drawn(tokens, num_tokens, status)
+        return run.run.cut(Drawn(tokens, num_tokens, status))
 
     def _rows(self, rows: Rows) -> tuple[_Rows, npt.NDArray[np.uintp]]:
         """The struct of the rows, and the addresses of their adapters' tables, which it points to."""

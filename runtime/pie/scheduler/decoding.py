@@ -143,9 +143,15 @@ class Decoding:
         return replace(result, num_tokens=num_tokens), ends
 
     def deliver(
-        self, selected: slice | Int32Array, result: StepResult, ends: Ends
+        self, selected: slice | Int32Array, result: StepResult, ends: Ends, told: Sequence[int] | None = None
     ) -> tuple[list[Decode], list[Decode]]:
         """Take what the rows of a step drew, and how some end with it; all stay in their rows.
+
+        Args:
+            selected: the rows.
+            result: what they drew.
+            ends: how some end with it.
+            told: how many of its tokens each sink has heard of; None is none.
 
         Returns:
             The decodes that are over now, and those whose drafters have heard of new tokens.
@@ -162,10 +168,12 @@ class Decoding:
         for place, (row, drawn, count, left) in enumerate(zip(indices, lists, counts, lefts, strict=True)):
             decode = rows.decodes[row]
             if count == len(drawn) and left > 0 and decode.is_plain and drawn[-1] not in decode.request.stop_ids:
-                self.notes.append((decode, drawn, None))
+                self.notes.append((decode, drawn if told is None else drawn[told[place] :], None))
                 continue
             if not decode.over:
-                mask = self.take(decode, drawn[:count], left, _of_step(result, place), end=ends.get(place))
+                heard = 0 if told is None else told[place]
+                likely = _of_step(result, place)
+                mask = self.take(decode, drawn[:count], left, likely, end=ends.get(place), heard=heard)
                 if decode.request.constraint is not None and not decode.over:
                     rows.set_mask(row, mask)
                 if decode.request.drafter is not None and not decode.over:
@@ -234,6 +242,7 @@ class Decoding:
         logprobs: Sequence[TokenLogprobs] = (),
         *,
         end: FinishReason | PieError | None = None,
+        heard: int = 0,
     ) -> LogitMask | None:
         """Note drawn tokens and the end, given or found, tell how likely they were; returns the mask of the next draw.
 
@@ -243,6 +252,7 @@ class Decoding:
             left: how many more it may draw.
             logprobs: of the tokens.
             end: how its watch ends it with the last of them.
+            heard: how many of them its sink has heard of.
         """
         decode.num_drawn += len(drawn)
         if decode.counts is not None:
@@ -259,7 +269,7 @@ class Decoding:
         elif decode.request.constraint is None:
             mask = decode.request.mask
         decode.over = end is not None
-        self.notes.append((decode, drawn, end))
+        self.notes.append((decode, drawn[heard:], end))
         return mask
 
     def _steer(

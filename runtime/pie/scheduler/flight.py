@@ -9,6 +9,8 @@ from pie.forward import Batch, LogitMask, StepResult
 from pie.scheduler.batch import Chunk, Reading, pages_walked
 from pie.scheduler.context import Context
 from pie.scheduler.contexts import PageCopy
+from pie.scheduler.decoding import Note
+from pie.scheduler.open_run import OpenRun
 from pie.scheduler.passes import Decode
 from pie.scheduler.plan import Plan
 from pie.scheduler.stats import Stats
@@ -28,6 +30,7 @@ class Flight:
         masks: per chunk, the mask of the first draw of a decode whose first pass the chunk ends.
         readings: where the answers to their readouts will stand.
         copies: the page copies that it begins with, whose sources are kept until it is over.
+        open_run: a run that lasts until somebody needs the device; None for every other step.
     """
 
     plan: Plan
@@ -37,18 +40,31 @@ class Flight:
     masks: Sequence[LogitMask | None]
     readings: Sequence[Reading]
     copies: Sequence[PageCopy]
+    open_run: OpenRun | None = None
 
     def contexts(self) -> Iterator[Context]:
         """The contexts that take part."""
         yield from (decode.context for decode in self.decodes)
         yield from (chunk.item.context for chunk in self.chunks)
 
+    def steps_of(self, result: StepResult) -> int:
+        """How many steps it was."""
+        return 1 if self.plan.steps == 1 else int(result.num_tokens.max(initial=1))
+
+    @property
+    def told(self) -> Sequence[int] | None:
+        """How many of its tokens the sink of each decode has heard of; None is none."""
+        return None if self.open_run is None else self.open_run.told
+
+    def news(self) -> Sequence[Note]:
+        """What it has drawn so far that sinks must hear."""
+        return () if self.open_run is None else self.open_run.news()
+
     def count(self, stats: Stats, result: StepResult, *, seconds: float) -> None:
         """Add it to the figures, with the device's answer, which took so long."""
         num_rows = self.plan.num_rows
-        steps, drawn = 1, num_rows
-        if self.plan.steps > 1:
-            steps, drawn = int(result.num_tokens.max(initial=1)), int(result.num_tokens.sum())
+        steps = self.steps_of(result)
+        drawn = num_rows if self.plan.steps == 1 else int(result.num_tokens.sum())
         computed = drawn + self.batch.num_rows - num_rows
         stats.count_batch(num_rows=self.batch.num_rows, steps=steps, computed_tokens=computed)
         walked, skipped = pages_walked(self.batch, self.chunks)

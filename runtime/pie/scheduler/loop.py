@@ -22,6 +22,7 @@ from pie.scheduler.flight import Flight
 from pie.scheduler.gathering import Gathering
 from pie.scheduler.heartbeat import Heartbeat
 from pie.scheduler.market import Market
+from pie.scheduler.open_run import OpenRun
 from pie.scheduler.plan import Plan
 from pie.scheduler.relief import Relief
 from pie.scheduler.reservations import Reservation
@@ -89,12 +90,14 @@ class StepLoop:
         self._wake = asyncio.Event()
         self._sequence = 0
         self._closed = False
+        self._open_run: OpenRun | None = None
 
     async def run(self) -> None:
         """Run steps until cancelled; what waits then fails with `shutting-down`."""
         try:
             while True:
                 self.heartbeat.turn()
+                self._wake.clear()
                 decided = await self._decide()
                 if await self._waits_for_more(decided):
                     continue
@@ -120,6 +123,8 @@ class StepLoop:
     def wake(self) -> None:
         """Say that there may be something to do."""
         self._wake.set()
+        if self._open_run is not None:
+            self._open_run.want()
 
     def ticket(self) -> int:
         """The next number in the order of asking.
@@ -150,7 +155,7 @@ class StepLoop:
         reservation = Reservation(ticket, context, num_pages, asyncio.get_running_loop().create_future())
         waiting.add(reservation)
         self._residency.want(context)
-        self._wake.set()
+        self.wake()
         try:
             await reservation.future
         finally:
@@ -180,7 +185,7 @@ class StepLoop:
 
         self._deferred.append(_Deferred(context, act_then, refuse))
         self._residency.want(context)
-        self._wake.set()
+        self.wake()
         return await future
 
     def soon(self, context: Context, act: Callable[[], None]) -> None:
@@ -188,7 +193,7 @@ class StepLoop:
         if self._stepper.is_pinned(context):
             self._deferred.append(_Deferred(context, lambda: self._act(context, act), lambda error: None))
             self._residency.want(context)
-            self._wake.set()
+            self.wake()
         else:
             self._act(context, act)
 
@@ -199,14 +204,14 @@ class StepLoop:
             self._deferred.remove(deferred)
             deferred.refuse(error)
         self._stepper.destroy(context)
-        self._wake.set()
+        self.wake()
 
     def _act(self, context: Context, act: Callable[[], _Result]) -> _Result:
         self._stepper.working.settle(context)
         context.used_s = time.monotonic()
         result = act()
         self._stepper.working.refresh(context)
-        self._wake.set()
+        self.wake()
         return result
 
     async def _decide(self) -> Plan:
@@ -267,7 +272,7 @@ class StepLoop:
         while True:
             begun = time.perf_counter()
             try:
-                result = await self._device.step(flight.batch)
+                result = await self._step(flight)
             except DeviceOutOfMemory as error:
                 smaller = await self._make_fit(flight, error)
                 if smaller is None:
@@ -285,8 +290,31 @@ class StepLoop:
         # Whoever was answered runs now, so that its next pass is part of the next step.
         await asyncio.sleep(0)
 
+    async def _step(self, flight: Flight) -> StepResult:
+        """What the device makes of a step; what an open run draws is told meanwhile, and it lands if it is wanted."""
+        run = flight.open_run
+        if run is None:
+            return await self._device.step(flight.batch)
+        self._open_run = run
+        step = asyncio.ensure_future(self._device.step(flight.batch, run.progress))
+        try:
+            while not step.done():
+                await asyncio.wait((step,), timeout=run.pause_s(self._stepper.stats.step_s or 0.0))
+                if self._wake.is_set():
+                    run.want()
+                self.heartbeat.turn()
+                self._tell()
+            return step.result()
+        finally:
+            self._open_run = None
+            run.land()
+            step.cancel()
+
     async def _make_fit(self, flight: Flight, error: DeviceOutOfMemory) -> Flight | None:
         """What to try in place of a step that does not fit: half of it, or the same when who asked last has failed."""
+        if any(flight.told or ()):  # other tokens could come, and these have been heard
+            self._stepper.fail(flight, error)
+            return None
         smaller = self._stepper.split(flight)
         if smaller is not None:
             _log.warning("a step does not fit into memory: %d tokens are tried", smaller.batch.num_rows)
@@ -302,11 +330,11 @@ class StepLoop:
     def _deliver(self, flight: Flight, result: StepResult, *, seconds: float) -> None:
         if self._relief.is_crowded:
             payers, price = self._relief.payers(flight), self._relief.price()
-            self._market.tick(payers, price=price, steps=flight.plan.steps)
+            self._market.tick(payers, price=price, steps=flight.steps_of(result))
         else:
             self._market.tick((), price=0.0)
         self._stepper.deliver(flight, result, seconds=seconds)
-        self._gathering.ended(seconds)
+        self._gathering.ended(seconds if flight.open_run is None else seconds / flight.steps_of(result))
         self._landed_s = time.monotonic()
 
     async def _rest(self) -> None:
@@ -349,6 +377,7 @@ class StepLoop:
                     _log.exception("the receiver of a decode's tokens failed; the decode ends")
                     decode.cancelled = True
                     self._stepper.abandon_decode(decode)
+                    self.wake()
 
 
 def _tell_end(sink: TokenSink, end: FinishReason | PieError) -> None:

@@ -67,6 +67,11 @@ class PagePool:
         """Pages that `take` can give now: the free and the cached ones."""
         return len(self._free) + len(self._cached)
 
+    @property
+    def num_free(self) -> int:
+        """Pages that `take` can give now without evicting any."""
+        return len(self._free)
+
     def ledger(self) -> Ledger:
         """Count the pages by where they are."""
         total, free, cached = len(self._references), len(self._free), len(self._cached)

@@ -31,6 +31,7 @@ from pie.scheduler.pass_queue import Lane, PassQueue
 from pie.scheduler.passes import Decode, Pass
 from pie.scheduler.pressure import Shortage, standing
 from pie.scheduler.rows import DecodeRows
+from pie.scheduler.run_length import RunLength, run_length
 from pie.scheduler.validation import refusal
 
 __all__ = ["Limits", "Plan", "Start", "State", "plan"]
@@ -46,7 +47,7 @@ class Limits:
         max_batch_tokens: tokens of one step, >= 4.
         max_batch_rows: decode rows of one step.
         max_run_steps: steps of one decode run.
-        run_s: about how long a run may last; new arrivals wait no longer.
+        run_s: about how long a run lasts; new arrivals wait no longer, or until the step in work is over.
         max_positions: context length of the model.
         prompt_step_s: about how long a step with prompts may last while decodes run; None is as long as it takes.
     """
@@ -108,6 +109,7 @@ class Plan:
     Attributes:
         rows: the decode rows that take part; a slice if all do.
         steps: more than one for a decode run.
+        is_open: whether the run lasts until somebody needs the device, `steps` at most; otherwise it goes to its end.
         growing: rows that need pages before they write.
         grants: how many reservations are served, highest standing first.
         starts: passes that begin.
@@ -123,6 +125,7 @@ class Plan:
     rows: slice | Int32Array
     num_rows: int
     steps: int
+    is_open: bool
     growing: tuple[int, ...]
     grants: int
     starts: tuple[Start, ...]
@@ -162,13 +165,8 @@ class _Draft:
 
     def finish(self) -> Plan:
         rows, num_rows = self._choose_rows()
-        steps = self._run_steps(rows, num_rows)
-        growing, stalled = self._grow(rows, steps)
-        if stalled and steps > 1:
-            steps = 1
-            self._pages = self._state.contexts.pool.num_available
-            self._short.clear()
-            growing, stalled = self._grow(rows, steps)
+        length = self._run_length(rows, num_rows)
+        steps, growing, stalled = self._grow_for(rows, length)
         if stalled:
             taking_part = np.arange(self._state.rows.count, dtype=np.int32)[rows]
             rows = taking_part[~np.isin(taking_part, stalled)]
@@ -179,6 +177,7 @@ class _Draft:
             rows=rows,
             num_rows=num_rows,
             steps=steps,
+            is_open=steps > length.closed,
             growing=tuple(growing),
             grants=grants,
             starts=tuple(self._starts.values()),
@@ -201,15 +200,34 @@ class _Draft:
             return slice(0, count), count
         return (np.arange(room, dtype=np.int32) + np.int32(self._state.first_row)) % np.int32(count), room
 
-    def _run_steps(self, chosen: slice | Int32Array, num_rows: int) -> int:
-        rows, step_s = self._state.rows, self._state.step_s
-        if not num_rows or not step_s or rows.num_stepwise or self._state.queue or self._state.reservations:
-            return 1
-        most = self._limits.max_run_steps if self._state.most_steps is None else self._state.most_steps
-        steps = min(most, self._limits.max_run_steps, int(self._limits.run_s / step_s))
-        if rows.num_windowed:  # a run has no masks: it ends before a row that does not see everything
-            steps = min(steps, int((rows.narrow_from[chosen] - rows.kv_index[chosen]).min()))
-        return min(steps, int(rows.limit[chosen].max())) if steps > 1 else 1
+    def _run_length(self, chosen: slice | Int32Array, num_rows: int) -> RunLength:
+        state, limits = self._state, self._limits
+        if not state.step_s or state.queue or state.reservations:
+            return RunLength(1, 1)
+        most = limits.max_run_steps if state.most_steps is None else min(limits.max_run_steps, state.most_steps)
+        fitting, waits = int(limits.run_s / state.step_s), state.gate is not None
+        return run_length(state.rows, chosen, num_rows, fitting=fitting, most=most, somebody_waits=waits)
+
+    def _grow_for(self, chosen: slice | Int32Array, length: RunLength) -> tuple[int, list[int], list[int]]:
+        """Spend pages for an open run if nothing known is evicted for it, else for a closed one, else for one step."""
+        pool = self._state.contexts.pool
+        if length.most > length.closed:
+            cached = pool.num_available - pool.num_free
+            self._pages -= cached
+            growing, stalled = self._grow(chosen, length.most)
+            self._pages += cached
+            if not stalled:
+                return length.most, growing, stalled
+            self._start_over()
+        growing, stalled = self._grow(chosen, length.closed)
+        if not stalled or length.closed == 1:
+            return length.closed, growing, stalled
+        self._start_over()
+        return 1, *self._grow(chosen, 1)
+
+    def _start_over(self) -> None:
+        self._pages = self._state.contexts.pool.num_available
+        self._short.clear()
 
     def _note_shortage(self, context: Context, missing: int) -> None:
         self._short.setdefault(context.id, Shortage(context, missing))

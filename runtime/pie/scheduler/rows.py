@@ -46,6 +46,7 @@ class DecodeRows:
         narrow_from: [rows] i32, places before this one see all that is before them.
         num_stepwise: rows whose decode has a constraint or wants log-probabilities, and takes one step at a time.
         num_watched: rows whose decode has a watch.
+        num_drafting: rows whose decode has a drafter.
         num_windowed: rows whose decode has a window.
         num_adapted: rows whose decode has an adapter.
         num_adjusted: rows whose decode has an adjustment.
@@ -55,7 +56,8 @@ class DecodeRows:
         """Start without rows."""
         self.count = 0
         self.decodes: list[Decode] = []
-        self.num_stepwise = self.num_watched = self.num_windowed = self.num_adapted = self.num_adjusted = 0
+        self.num_stepwise = self.num_watched = self.num_drafting = 0
+        self.num_windowed = self.num_adapted = self.num_adjusted = 0
         self._row_of: dict[ContextId, int] = {}
         self.page_size = page_size
         self._free_masks: list[int] = []
@@ -238,6 +240,7 @@ class DecodeRows:
     def _count_kinds(self, request: DecodeRequest, change: int) -> None:
         self.num_stepwise += change * (request.constraint is not None or request.logprobs is not None)
         self.num_watched += change * (request.watch is not None)
+        self.num_drafting += change * (request.drafter is not None)
         self.num_windowed += change * (request.window is not None)
         self.num_adapted += change * (request.adapter is not None)
         self.num_adjusted += change * (request.adjustment is not None)

@@ -20,6 +20,7 @@ from pie.scheduler.context import Context
 from pie.scheduler.contexts import ContextTable, PageCopy
 from pie.scheduler.decoding import Decoding, Note
 from pie.scheduler.flight import Flight
+from pie.scheduler.open_run import OpenRun
 from pie.scheduler.pace import Pace
 from pie.scheduler.pass_queue import PassQueue
 from pie.scheduler.passes import Decode, Pass
@@ -208,7 +209,9 @@ class Stepper:
             self._release(copies)
             return None
         batch, readings = assemble(self._rows, decided.rows, chunks, steps=decided.steps, copies=copies, masks=masks)
-        self._flight = Flight(decided, batch, self._rows.decodes_of(decided.rows), chunks, masks, readings, copies)
+        decodes = self._rows.decodes_of(decided.rows)
+        run = OpenRun(decodes, batch, least_s=self._room.limits.run_s) if decided.is_open else None
+        self._flight = Flight(decided, batch, decodes, chunks, masks, readings, copies, run)
         self._queue.rotate()
         return self._flight
 
@@ -232,7 +235,7 @@ class Stepper:
         if self.budgets:
             self._charge_rows(flight, result)
         if flight.plan.num_rows:
-            ended, drafting = self._decoding.deliver(flight.plan.rows, result, ends)
+            ended, drafting = self._decoding.deliver(flight.plan.rows, result, ends, flight.told)
             for decode in ended:
                 self._end(self._lines[decode.context.id][0])
             for decode in drafting:
@@ -268,7 +271,7 @@ class Stepper:
     def take_notes(self) -> list[Note]:
         """What sinks must hear now; the caller tells them when it has finished its own changes."""
         notes, self._decoding.notes = self._decoding.notes, []
-        return notes
+        return notes if self._flight is None else [*notes, *self._flight.news()]
 
     @property
     def has_work(self) -> bool:

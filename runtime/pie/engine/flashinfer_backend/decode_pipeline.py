@@ -86,19 +86,24 @@ class _Tally:
 def pipelined_run(launch: Launch, rows: Rows, draws: Draws, run: Run) -> Drawn:
     """What `pie.engine.decode_run.decode_run` gives, of samplers without adjustments (which count on the host)."""
     count = len(draws.seeds)
-    tally = _Tally(run, np.zeros((count, run.steps), np.int32), np.zeros(count, np.int32), np.zeros(count, np.int32))
+    tally = _Tally(run, *run.begin(count), np.zeros(count, np.int32))
     active = np.arange(count)
     launched, step = launch(rows, draws, None), 0
     while True:
         keep = tally.goes_on(active, step)
         following = None
-        if len(keep):
+        if len(keep) and not run.must_land:
             unknown = np.zeros(len(keep), np.int32)
             rows, draws = rows.following(keep, unknown), draws.following(keep, unknown)
             index = upload(keep, launched.tokens.device)
-            following = launch(rows, draws, launched.tokens[index])
+            try:
+                following = launch(rows, draws, launched.tokens[index])
+            except (MemoryError, RuntimeError) as error:
+                if not run.keeps(error, step + 1):
+                    raise
         tally.take(active, step, launched)
+        run.tell(step + 1)
         active = active[keep]
         if following is None or tally.ended[active].all():
-            return Drawn(tally.tokens, tally.num_tokens, tally.status)
+            return run.cut(Drawn(tally.tokens, tally.num_tokens, tally.status))
         launched, step = following, step + 1

@@ -68,13 +68,22 @@ class Tallies {
     std::vector<std::vector<int32_t>> ids, counts;
 };
 
-// A decode run; stop ids of sampler i are stop_ids[stop_starts[i] … stop_starts[i + 1]], sorted.
+// A decode run; stop ids of sampler i are stop_ids[stop_starts[i] … stop_starts[i + 1]], sorted. Other threads read
+// `num_steps` and write `landing`; both are null for a run that goes to its end.
 struct Run {
     int32_t steps;
     const int32_t *step_limits, *stop_ids, *stop_starts;
+    int32_t* num_steps;
+    const int32_t* landing;
 
     bool stops(int i, int32_t token) const {
         return std::binary_search(stop_ids + stop_starts[i], stop_ids + stop_starts[i + 1], token);
+    }
+    // Tell that so many steps are over; whether the run must end with them.
+    bool lands(int steps_done) const {
+        if (!num_steps) return false;
+        __atomic_store_n(num_steps, steps_done, __ATOMIC_RELEASE);
+        return __atomic_load_n(landing, __ATOMIC_ACQUIRE);
     }
 };
 
@@ -187,6 +196,7 @@ inline void decode(Model& model, SamplerBank& samplers, const Rows& first, const
             going.advance(row, kept++, token);
         }
         count = kept;
+        if (run.lands(step + 1)) return;
     }
 }
 
