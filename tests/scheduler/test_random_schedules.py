@@ -273,14 +273,17 @@ class Guest:
         self.history = History()
 
 
-async def run_guests(seed: int, folder: Path, *, sizes: Sequence[int], num_guests: int, num_actions: int) -> None:
-    """Guests with so many actions each, on a device with one of these numbers of pages."""
+async def run_guests(
+    seed: int, folder: Path, *, sizes: Sequence[int], num_guests: int, num_actions: int, step_s: float = 0.0
+) -> FakeDevice:
+    """Guests with so many actions each, on a device with one of these numbers of pages; returns the device."""
     rng = random.Random(seed)
     num_pages = rng.choice(sizes)
     info = make_info(
         num_pages=num_pages, max_positions=min(512, 4 * num_pages - 60), num_host_pages=rng.choice([0, 20, 300])
     )
     device = FakeDevice(info)
+    device.step_s = step_s
     device.room = [None, 1, 7, 30][seed // 2 % 4]  # larger steps do not fit into its memory
     async with running(
         device,
@@ -304,6 +307,7 @@ async def run_guests(seed: int, folder: Path, *, sizes: Sequence[int], num_guest
         assert ledger.host_cached + ledger.host_free == ledger.host_total
         assert scheduler._contexts.owners_with_pages() <= {None}
     assert device.batches
+    return device
 
 
 async def check_often(scheduler: Scheduler, guests: Sequence[Guest]) -> None:
@@ -334,6 +338,31 @@ def test_so_it_is_whatever_the_order_of_events(seed: int, tmp_path: Path, monkey
 @pytest.mark.parametrize("seed", range(100, 500))
 def test_so_it_is_with_any_seed(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_seed(seed, tmp_path, monkeypatch)
+
+
+def test_so_it_is_while_runs_go_on_until_somebody_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(open_runs(seed, tmp_path / str(seed), monkeypatch) for seed in range(6)) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_so_it_is_with_any_seed_while_runs_go_on(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_runs(seed, tmp_path, monkeypatch)
+
+
+def open_runs(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many few guests have on a device whose steps take long, which has pages enough for them most of the time."""
+    devices: list[FakeDevice] = []
+    step_s = [0.004, 0.05][seed % 2]
+
+    async def main() -> None:
+        sizes = [90, 150, 1500]
+        devices.append(
+            await run_guests(seed, folder, sizes=sizes, num_guests=1 + seed % 4, num_actions=12, step_s=step_s)
+        )
+
+    run_in_virtual_time(main, seed=seed, monkeypatch=monkeypatch)
+    return sum(len(device.runs) for device in devices)
 
 
 def run_seed(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
