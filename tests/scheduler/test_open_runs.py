@@ -108,6 +108,28 @@ def test_who_comes_waits_for_the_step_in_work_alone(run: Run) -> None:
     run(main)
 
 
+def test_the_loop_is_not_said_to_hang_unless_a_step_does(run: Run) -> None:
+    async def main() -> None:
+        device = slow_device()
+        async with running(device) as scheduler:
+            scheduler._loop.heartbeat._clock = time.monotonic  # that of the test
+            _, cancel = begin(scheduler, scheduler.create("a"), max_tokens=400)
+            await asyncio.sleep(12 * STEP_S)
+            longest_s = 0.0
+            for _ in range(100):
+                await asyncio.sleep(STEP_S / 10)
+                longest_s = max(longest_s, scheduler.busy_s)
+            assert len(device.runs) == 1
+            assert longest_s < 2 * STEP_S
+            device.step_s = 50.0
+            await asyncio.sleep(40.0)
+            assert scheduler.busy_s > 35.0
+            device.step_s = STEP_S
+            cancel()
+
+    run(main)
+
+
 @pytest.mark.parametrize("by", ["limit", "stop"])
 def test_who_ends_hears_of_it_within_a_step(run: Run, by: str) -> None:
     async def main() -> None:

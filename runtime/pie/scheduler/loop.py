@@ -302,7 +302,8 @@ class StepLoop:
                 await asyncio.wait((step,), timeout=run.pause_s(self._stepper.stats.step_s or 0.0))
                 if self._wake.is_set():
                     run.want()
-                self.heartbeat.turn()
+                if run.has_moved:
+                    self.heartbeat.turn()
                 self._tell()
             return step.result()
         finally:

@@ -58,15 +58,20 @@ class OpenRun:
             return self._least_s
         return max(self._looked_s + step_s - time.monotonic(), step_s * _LATE)
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether a step is over since `news` was asked for."""
+        return int(self.progress.num_steps[0]) > self._num_seen
+
     def news(self) -> list[Note]:
         """What sinks must hear now.
 
         Of the end of a decode, and of what ended it, they hear when the run has landed, which it does therefore.
         """
-        num_steps = int(self.progress.num_steps[0])
-        if num_steps == self._num_seen:
+        if not self.has_moved:
             return []
-        self._num_seen, self._looked_s = num_steps, time.monotonic()
+        self._looked_s = time.monotonic()
+        num_steps = self._num_seen = int(self.progress.num_steps[0])
         notes: list[Note] = []
         counts = self.progress.num_tokens.tolist()
         for place, (decode, count) in enumerate(zip(self._decodes, counts, strict=True)):
