@@ -216,6 +216,7 @@ def _merge_state(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     assert s_a.dtype == s_b.dtype == torch.float32
     assert v_a.shape == v_b.shape
+    assert v_a.shape[1] * v_a.shape[2] <= 8192  # the kernel has a thread for every eight, and a block has 1,024
     assert v_a.shape[:2] == s_a.shape == s_b.shape
     merged = kernels.merge(kernels.Attended(_floats(v_a), _floats(s_a)), kernels.Attended(_floats(v_b), _floats(s_b)))
     return torch.from_numpy(merged.out).to(v_a.dtype), torch.from_numpy(merged.lse).float()

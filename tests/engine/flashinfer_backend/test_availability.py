@@ -12,6 +12,7 @@ import torch
 from tests.engine.conftest import why_no_gpu
 
 from pie.engine.engine import Engine
+from pie.engine.flashinfer_backend import availability
 from pie.engine.flashinfer_backend.device_weights import move_model
 from pie.engine.quantization import QuantizedMatrix
 from pie.engine.weights import load_model
@@ -34,14 +35,16 @@ def wide_model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let torch say that there is a GPU."""
+    """Let torch say that there is a GPU, a rather new one."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
 
 
 @pytest.fixture
 def library(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let flashinfer look as if it were installed too; it cannot be imported."""
+    """Let flashinfer look as if it were installed too, with its compilers; it cannot be imported."""
     real = importlib.util.find_spec
+    monkeypatch.setattr(availability, "_missing_tools", list)
 
     def find(name: str, package: str | None = None) -> object:
         return real("json") if name == "flashinfer" else real(name, package)
@@ -72,9 +75,37 @@ def test_flashinfer_that_cannot_be_imported_is_refused(library: None, wide_model
     assert "flashinfer" in error.cause
 
 
+def test_a_card_that_does_not_multiply_bfloat16_is_refused(
+    library: None, wide_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    error = refused(wide_model, backend="flashinfer", dtype="bfloat16")
+    assert (error.code, "7.5" in error.cause) == ("no-gpu", True)
+
+
+def test_programs_that_compile_the_kernels_are_looked_for_where_the_library_looks(
+    gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "flashinfer_jit_cache" else name)
+    tools = tmp_path / "toolkit" / "bin"
+    tools.mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("CUDA_HOME", str(tools.parent))
+    monkeypatch.delenv("CXX", raising=False)
+    for missing in ("nvcc, ninja, c++", "ninja, c++", "c++"):
+        with pytest.raises(ModelError) as raised:
+            availability.check_flashinfer()
+        assert (raised.value.code, raised.value.cause.split(": ")[-1]) == ("flashinfer-missing", missing)
+        (tools / missing.split(",")[0]).touch(mode=0o755)
+    availability.check_flashinfer()
+
+
 def test_a_model_that_its_kernels_cannot_compute_is_refused(library: None, model: Path, wide_model: Path) -> None:
     narrow = refused(model, backend="flashinfer", dtype="bfloat16")
     assert (narrow.code, "head_dim is 32" in narrow.cause) == ("flashinfer-unsuited", True)
+    heads = ModelSizes(hidden_size=8, num_attention_heads=33, num_key_value_heads=33, head_dim=256, num_hidden_layers=1)
+    many = refused(write_random_model(model.parent / "many", sizes=heads), backend="flashinfer", dtype="bfloat16")
+    assert (many.code, "8448 numbers" in many.cause) == ("flashinfer-unsuited", True)
     exact = refused(wide_model, backend="flashinfer", dtype="float32")
     assert (exact.code, "not in float32" in exact.cause) == ("flashinfer-unsuited", True)
 

@@ -27,7 +27,7 @@ from pie.engine.flashinfer_backend.masks import pack_masks
 from pie.engine.flashinfer_backend.segments import cut_rows
 from pie.engine.weights import load_model
 from pie.forward import Logits, Sampler
-from pie.testing import Family
+from pie.testing import Family, ModelSizes, write_random_model
 
 Models = Callable[[Family], Path]
 Pair = tuple[Engine, list[str]]
@@ -110,6 +110,17 @@ def test_a_short_beginning_is_not_read_by_itself(pair: Pair) -> None:
     row_logits(engine, Held([0, 1]), list(range(32)))
     engine.step(make_batch(decoding([Held([0, 1, 5 + i], 32) for i in range(4)]), vocab_size=320))
     assert "shared" not in planned
+
+
+def test_a_model_that_is_too_wide_for_the_kernel_that_merges_reads_no_beginning_by_itself(tmp_path: Path) -> None:
+    sizes = ModelSizes(num_attention_heads=66, num_key_value_heads=2, head_dim=128, num_hidden_layers=1)
+    engine, planned = make_pair(write_random_model(tmp_path / "wide", sizes=sizes))
+    row_logits(engine, Held(list(range(32))), [7] * 512)
+    planned.clear()
+    forks = [Held([*range(32), 40 + i], 512) for i in range(4)]
+    engine.step(make_batch([Feed(held, [60, 61], probes=[Logits()]) for held in forks], vocab_size=320))
+    engine.step(make_batch([Feed(held, [62], probes=[Logits()]) for held in forks], vocab_size=320))
+    assert set(planned) == {"causal", "captured"}
     assert "captured" in planned
 
 

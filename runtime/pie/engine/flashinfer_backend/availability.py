@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
+import shutil
 
 import torch
 
 from pie.engine.models.config import ModelConfig
 from pie.errors import ModelError
 
-__all__ = ["check_flashinfer", "describe_gpu", "flashinfer_missing", "why_not_flashinfer"]
+__all__ = ["HEAD_DIMS", "check_flashinfer", "describe_gpu", "flashinfer_missing", "why_not_flashinfer"]
 
-_HEAD_DIMS = (64, 128, 256)
+HEAD_DIMS = (64, 128, 256)
+_OLDEST_CARD = (8, 0)  # that multiplies bfloat16
+_WIDEST_KEYS = 8192  # the kernel that puts them into pages has a thread for every eight, and a block has 1,024
+_COMPILED = "flashinfer_jit_cache"  # a package of the library's kernels that need not be compiled
 _GIB = 1 << 30
 
 
 def check_flashinfer() -> None:
-    """See whether there are a GPU and the library.
+    """See whether there are a GPU, the library, and what it compiles its kernels with.
 
     Raises:
         ModelError: `no-gpu`, `flashinfer-missing`.
@@ -29,8 +34,22 @@ def check_flashinfer() -> None:
             f"the backend flashinfer needs a GPU of NVIDIA, {built}",
             remedy="Install a torch with CUDA and NVIDIA's driver, or set model.backend to auto.",
         )
+    major, minor = torch.cuda.get_device_capability()
+    if (major, minor) < _OLDEST_CARD:
+        raise ModelError(
+            "no-gpu",
+            f"the backend flashinfer needs a GPU of compute capability 8.0 or newer, this one has {major}.{minor}",
+            remedy="Set model.backend to auto.",
+        )
     if importlib.util.find_spec("flashinfer") is None:
         raise flashinfer_missing("it is not installed")
+    missing = _missing_tools()
+    if missing and importlib.util.find_spec(_COMPILED) is None:
+        raise ModelError(
+            "flashinfer-missing",
+            f"flashinfer compiles its kernels with programs that are not found: {', '.join(missing)}",
+            remedy="Install the CUDA toolkit, g++ and ninja with their folders on PATH, or set model.backend to auto.",
+        )
 
 
 def describe_gpu() -> str:
@@ -53,6 +72,18 @@ def why_not_flashinfer(config: ModelConfig, dtype: torch.dtype) -> str | None:
     """Why its kernels cannot run such a model, in one line; None if they can."""
     if dtype != torch.bfloat16:
         return f"the kernels compute in bfloat16, not in {str(dtype).removeprefix('torch.')}"
-    if config.head_dim not in _HEAD_DIMS:
-        return f"head_dim is {config.head_dim}, none of {', '.join(map(str, _HEAD_DIMS))}"
+    if config.head_dim not in HEAD_DIMS:
+        return f"head_dim is {config.head_dim}, none of {', '.join(map(str, HEAD_DIMS))}"
+    if config.num_kv_heads * config.head_dim > _WIDEST_KEYS:
+        return f"the keys of a token are {config.num_kv_heads * config.head_dim} numbers, more than {_WIDEST_KEYS}"
     return None
+
+
+def _missing_tools() -> list[str]:
+    """Which programs the library would not find, where it looks for them."""
+    cuda = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    nvcc = (
+        shutil.which(f"{cuda}/bin/nvcc") if cuda else shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    )
+    found = {"nvcc": nvcc, "ninja": shutil.which("ninja"), "c++": shutil.which(os.environ.get("CXX", "c++"))}
+    return [name for name, path in found.items() if path is None]

@@ -160,4 +160,4 @@ class FlashInferBackend:
             return False
         if rows.page_numbers is not None and any(layer.window is not None for layer in self._config.layers):
             return False
-        return not shares_much(rows, self._pages.page_size)
+        return not shares_much(self._config, rows, self._pages.page_size)

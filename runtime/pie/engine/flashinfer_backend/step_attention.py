@@ -17,9 +17,10 @@ from pie.engine.flashinfer_backend.step_plan import Part, StepPlan, plan_step
 from pie.engine.flashinfer_backend.upload import upload
 from pie.engine.models.config import ModelConfig
 
-__all__ = ["StepCalls", "call_shape", "plan_calls", "score_kinds", "shares_much"]
+__all__ = ["StepCalls", "call_shape", "least_shared", "plan_calls", "score_kinds", "shares_much"]
 
 _LEAST_SHARED = 1024  # keys; a level costs a kernel call and a merge per layer
+_WIDEST_MERGED = 8192  # numbers of all heads: the kernel that merges has a thread for every eight, a block has 1,024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,16 +76,23 @@ def plan_calls(kernels: Kernels, pages: DevicePages, config: ModelConfig, rows: 
     kernels.start()
     parts = {}
     for scores in score_kinds(config):
-        plan = plan_step(rows, page_size=pages.page_size, window=scores.window, least_shared=_LEAST_SHARED)
+        plan = plan_step(rows, page_size=pages.page_size, window=scores.window, least_shared=least_shared(config))
         shape = call_shape(config, pages, scores, dtype)
         parts[scores] = tuple(_plan_part(kernels, plan, part, shape) for part in plan.parts)
     return StepCalls(kernels, pages, kernels.append(append_table(rows, pages.page_size)), parts, dtype)
 
 
-def shares_much(rows: Rows, page_size: int) -> bool:
+def least_shared(config: ModelConfig) -> int | None:
+    """How many keys a shared beginning must save to be read by itself; None: such a model shares none."""
+    return _LEAST_SHARED if config.num_heads * config.head_dim <= _WIDEST_MERGED else None
+
+
+def shares_much(config: ModelConfig, rows: Rows, page_size: int) -> bool:
     """Whether a step would read some shared beginning by itself."""
-    segments = cut_rows(rows)
-    return bool(len(share_pages(rows, segments, page_size=page_size, least_saved=_LEAST_SHARED).segments))
+    least = least_shared(config)
+    return least is not None and bool(
+        len(share_pages(rows, cut_rows(rows), page_size=page_size, least_saved=least).segments)
+    )
 
 
 def score_kinds(config: ModelConfig) -> list[Scores]:
