@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.batches import Feed, Held, make_batch
-from tests.engine.conftest import ON_CPU, ON_GPU, AnyBackend, MakeEngine, tolerance
+from tests.engine.conftest import IN_HALF_PRECISION, ON_CPU, ON_GPU, ON_LIBRARY, AnyBackend, MakeEngine, tolerance
 from tests.engine.reference_model import reference_logits
 
 from pie.engine.engine import Engine
@@ -21,7 +21,7 @@ from pie.testing import Family
 Models = Callable[[Family], Path]
 
 
-@pytest.fixture(params=[*ON_CPU, ON_GPU])
+@pytest.fixture(params=[*ON_CPU, ON_LIBRARY, ON_GPU])
 def backend(request: pytest.FixtureRequest) -> AnyBackend:
     choice: AnyBackend = request.param
     return choice
@@ -110,7 +110,7 @@ def test_a_sequence_may_be_fed_in_any_order_of_rows_and_beside_another_of_the_sa
 def test_a_broken_neighbour_leaves_no_trace_in_pages_it_held_before(
     make_engine: MakeEngine, backend: AnyBackend, family: Family
 ) -> None:
-    for dtype in ("float32", "bfloat16") if backend != "flashinfer" else ("bfloat16",):
+    for dtype in ("float32", "bfloat16") if backend not in IN_HALF_PRECISION else ("bfloat16",):
         engine = make_engine(family, dtype=dtype)
         clean = all_logits(engine, [Feed(Held([0, 1]), list(range(17)), probes=[Logits()], probe_rows="all")])[0]
         shape = engine._backend.read_pages([2, 3]).shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from unittest.mock import patch
 
 import torch
@@ -23,9 +24,14 @@ from pie.engine.weights import LoadedModel
 __all__ = ["on_a_processor"]
 
 
-def on_a_processor(engine: Engine, model: LoadedModel, kept_as: KVChoice = "model") -> list[str]:
-    """Let `engine` compute so; gives the list in which the stand-in tells what is planned."""
-    module = stand_in()
+def on_a_processor(
+    engine: Engine, model: LoadedModel, kept_as: KVChoice = "model", library_module: ModuleType | None = None
+) -> list[str]:
+    """Let `engine` compute so; gives the list in which the stand-in tells what is planned.
+
+    `library_module` is the library itself, within `real_library`; None is a stand-in.
+    """
+    module = stand_in() if library_module is None else library_module
     with patch.dict(sys.modules, flashinfer=module), patch.object(library, "_WORKSPACE_BYTES", 1024):
         kernels = library.FlashInferKernels(torch.device("cpu"))
     pages = DevicePages(
@@ -37,7 +43,7 @@ def on_a_processor(engine: Engine, model: LoadedModel, kept_as: KVChoice = "mode
         device=kernels.device,
     )
     engine._backend = FlashInferBackend(kernels, model, pages, capture=_again)
-    planned: list[str] = module.planned
+    planned: list[str] = getattr(module, "planned", [])
     return planned
 
 

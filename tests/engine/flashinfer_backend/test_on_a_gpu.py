@@ -1,18 +1,20 @@
-"""What the GPU does and no other backend, in bfloat16, next to torch in float32; without one, on the stand-in alone.
+"""What the GPU does and no other backend, in bfloat16, next to torch in float32; without one, up to its kernels alone.
 
-Captured steps, beginnings read once, grouped adapters, pages that move, runs whose tokens stay on the device, fp8.
+That is on the stand-in, and on the library itself where it is installed. Captured steps, beginnings read once, grouped
+adapters, pages that move, runs whose tokens stay on the device, fp8.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.engine.adapters import random_peft
 from tests.engine.batches import Draw, Feed, Held, decode_batch, make_batch, row_logits
-from tests.engine.conftest import ON_GPU, AnyBackend, engine_on
+from tests.engine.conftest import ON_GPU, ON_LIBRARY, AnyBackend, engine_on
 from tests.engine.flashinfer_backend.on_a_processor import on_a_processor
 from tests.engine.test_adapters import use, with_adapters
 
@@ -34,7 +36,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_model(tmp_path_factory.mktemp("wide") / "m", sizes=ModelSizes(head_dim=64))
 
 
-@pytest.fixture(params=["tables", ON_GPU])
+@pytest.fixture(params=["tables", ON_LIBRARY, ON_GPU])
 def backend(request: pytest.FixtureRequest) -> AnyBackend:
     choice: AnyBackend = request.param
     return choice
@@ -133,13 +135,13 @@ def test_the_same_seed_draws_the_same_tokens_again(pair: Pair) -> None:
     assert len({tuple(tokens) for tokens in made[0].tolist()}) == 4
 
 
-def test_pages_in_fp8(backend: AnyBackend, path: Path, pair: Pair) -> None:
+def test_pages_in_fp8(backend: AnyBackend, path: Path, pair: Pair, real_module: ModuleType | None) -> None:
     options: dict[str, object] = {"num_pages": PAGES, "dtype": "bfloat16"}
     if backend == "flashinfer":
         engine = engine_on(backend, path, options | {"kv_cache": "fp8"})
     else:
         engine = engine_on("torch", path, options)
-        on_a_processor(engine, load_model(path, dtype="bfloat16"), "fp8")
+        on_a_processor(engine, load_model(path, dtype="bfloat16"), "fp8", real_module)
     found = []
     for each in (engine, pair[1]):
         held = Held([3, 8, 1])

@@ -12,7 +12,7 @@ import torch
 from pie.engine.models.config import ModelConfig
 from pie.errors import ModelError
 
-__all__ = ["HEAD_DIMS", "check_flashinfer", "describe_gpu", "flashinfer_missing", "why_not_flashinfer"]
+__all__ = ["HEAD_DIMS", "check_flashinfer", "describe_gpu", "flashinfer_missing", "missing_tools", "why_not_flashinfer"]
 
 HEAD_DIMS = (64, 128, 256)
 _OLDEST_CARD = (8, 0)  # that multiplies bfloat16
@@ -43,7 +43,7 @@ def check_flashinfer() -> None:
         )
     if importlib.util.find_spec("flashinfer") is None:
         raise flashinfer_missing("it is not installed")
-    missing = _missing_tools()
+    missing = missing_tools()
     if missing and importlib.util.find_spec(_COMPILED) is None:
         raise ModelError(
             "flashinfer-missing",
@@ -79,7 +79,7 @@ def why_not_flashinfer(config: ModelConfig, dtype: torch.dtype) -> str | None:
     return None
 
 
-def _missing_tools() -> list[str]:
+def missing_tools() -> list[str]:
     """Which programs the library would not find, where it looks for them."""
     cuda = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     nvcc = (
