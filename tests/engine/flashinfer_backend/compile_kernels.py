@@ -24,7 +24,7 @@ from tests.engine.flashinfer_backend.compiled_module import CompiledModule
 from tests.engine.flashinfer_backend.kernel_requests import ask_for_kernels
 from tests.engine.flashinfer_backend.real_library import real_library, why_no_library
 
-from pie.engine.flashinfer_backend.availability import missing_tools
+from pie.engine.flashinfer_backend.compilers import why_not_compiled
 
 __all__ = ["Built", "NotCompiled", "build", "main", "why_no_compiler"]
 
@@ -52,8 +52,7 @@ def why_no_compiler() -> str | None:
     """Why nothing can be compiled here; None if it can."""
     if torch.cuda.is_available():
         return "there is a GPU, whose tests tell more"
-    missing = missing_tools()
-    return why_no_library() or (f"{', '.join(missing)} is not installed" if missing else None)
+    return why_no_library() or why_not_compiled()
 
 
 def build(spec: Any, asked: CompiledModule, capabilities: list[str]) -> Built:

@@ -46,7 +46,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def library(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let flashinfer look as if it were installed too, with its compilers; it cannot be imported."""
     real = importlib.util.find_spec
-    monkeypatch.setattr(availability, "missing_tools", list)
+    monkeypatch.setattr(availability, "why_not_compiled", lambda: None)
 
     def find(name: str, package: str | None = None) -> object:
         return real("json") if name == "flashinfer" else real(name, package)
@@ -97,11 +97,24 @@ def test_programs_that_compile_the_kernels_are_looked_for_where_the_library_look
     monkeypatch.setenv("PATH", str(tools))
     monkeypatch.setenv("CUDA_HOME", str(tools.parent))
     monkeypatch.delenv("CXX", raising=False)
-    for missing in ("nvcc, ninja, c++", "ninja, c++", "c++"):
+
+    def refusal() -> str:
         with pytest.raises(ModelError) as raised:
             availability.check_flashinfer()
-        assert (raised.value.code, raised.value.cause.split(": ")[-1]) == ("flashinfer-missing", missing)
-        (tools / missing.split(",")[0]).touch(mode=0o755)
+        assert raised.value.code == "flashinfer-missing"
+        return raised.value.cause
+
+    def put(name: str, release: str = "") -> None:
+        (tools / name).write_text(f"#!/bin/sh\necho Cuda compilation tools, {release}\n")
+        (tools / name).chmod(0o755)
+
+    for missing in ("nvcc, ninja, c++", "ninja, c++", "c++"):
+        assert refusal().endswith(f"not found: {missing}")
+        put(missing.split(",")[0])
+    assert refusal().endswith("nvcc is of no known version")
+    put("nvcc", "release 12.6, V12.6.85")
+    assert refusal().endswith("nvcc is 12.6")
+    put("nvcc", "release 12.8, V12.8.61")
     availability.check_flashinfer()
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
-import shutil
 
 import torch
 
+from pie.engine.flashinfer_backend.compilers import why_not_compiled
 from pie.engine.models.config import ModelConfig
 from pie.errors import ModelError
 
-__all__ = ["HEAD_DIMS", "check_flashinfer", "describe_gpu", "flashinfer_missing", "missing_tools", "why_not_flashinfer"]
+__all__ = ["HEAD_DIMS", "check_flashinfer", "describe_gpu", "flashinfer_missing", "why_not_flashinfer"]
 
 HEAD_DIMS = (64, 128, 256)
 _OLDEST_CARD = (8, 0)  # that multiplies bfloat16
 _WIDEST_KEYS = 8192  # the kernel that puts them into pages has a thread for every eight, and a block has 1,024
-_COMPILED = "flashinfer_jit_cache"  # a package of the library's kernels that need not be compiled
 _GIB = 1 << 30
 
 
@@ -43,11 +41,11 @@ def check_flashinfer() -> None:
         )
     if importlib.util.find_spec("flashinfer") is None:
         raise flashinfer_missing("it is not installed")
-    missing = missing_tools()
-    if missing and importlib.util.find_spec(_COMPILED) is None:
+    reason = why_not_compiled()
+    if reason is not None:
         raise ModelError(
             "flashinfer-missing",
-            f"flashinfer compiles its kernels with programs that are not found: {', '.join(missing)}",
+            f"the backend flashinfer cannot use its library: {reason}",
             remedy="Install the CUDA toolkit, g++ and ninja with their folders on PATH, or set model.backend to auto.",
         )
 
@@ -77,13 +75,3 @@ def why_not_flashinfer(config: ModelConfig, dtype: torch.dtype) -> str | None:
     if config.num_kv_heads * config.head_dim > _WIDEST_KEYS:
         return f"the keys of a token are {config.num_kv_heads * config.head_dim} numbers, more than {_WIDEST_KEYS}"
     return None
-
-
-def missing_tools() -> list[str]:
-    """Which programs the library would not find, where it looks for them."""
-    cuda = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
-    nvcc = (
-        shutil.which(f"{cuda}/bin/nvcc") if cuda else shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-    )
-    found = {"nvcc": nvcc, "ninja": shutil.which("ninja"), "c++": shutil.which(os.environ.get("CXX", "c++"))}
-    return [name for name, path in found.items() if path is None]
