@@ -58,6 +58,23 @@ def with_pickle_weights(directory: Path) -> None:
     (directory / "pytorch_model.bin").write_bytes(b"\x80\x02}q\x00.")
 
 
+def with_layers_without_end(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10**9}))
+
+
+def with_end_tokens_of_another_model(directory: Path) -> None:
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
+    for name, key, end in (
+        ("config.json", "eos_token_id", 151_645),
+        ("generation_config.json", "eos_token_id", [151_645, 151_643]),
+        ("tokenizer_config.json", "eos_token", "<|eot|>"),
+    ):
+        content = json.loads((directory / name).read_text())
+        (directory / name).write_text(json.dumps(content | {key: end}))
+
+
 def with_unknown_architecture(directory: Path) -> None:
     config = json.loads((directory / "config.json").read_text())
     config |= {"architectures": ["WombatForCausalLM"], "model_type": "wombat"}
@@ -170,6 +187,8 @@ CASES: dict[str, tuple[str, Make]] = {
         program("async def main(input): pass\n", "--weights", "int2"),
     ),
     "a model without tokenizer": ("no-tokenizer", model(without_tokenizer)),
+    "a model of a milliard layers": ("bad-config", model(with_layers_without_end)),
+    "a model without its end tokens": ("missing-token", model(with_end_tokens_of_another_model)),
     "a model with pickle weights": ("pickle-weights", model(with_pickle_weights)),
     "a model of an unknown architecture": ("unknown-architecture", model(with_unknown_architecture)),
     "an input that is not JSON": (

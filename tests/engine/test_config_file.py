@@ -123,6 +123,37 @@ REFUSED: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "rope that is no table": ("bad-config", "table", "Gemma3", {"rope_parameters": {"full_attention": [1]}}),
     "more experts than there are": ("bad-config", "5 of 4 experts", "Qwen3Moe", EXPERTS),
     "experts of no width": ("bad-config", "moe_intermediate", "Qwen3Moe", {"num_experts": 8, "num_experts_per_tok": 1}),
+    "layers without end": ("bad-config", "1,000 at most", "Llama", {"num_hidden_layers": 10**9}),
+    "experts without end": (
+        "bad-config",
+        "`num_experts` is 1000000000",
+        "Qwen3Moe",
+        EXPERTS | {"num_experts": 10**9},
+    ),
+    "a size that no kernel counts to": ("bad-config", "2,147,483,647 at most", "Qwen3", {"hidden_size": 2**31}),
+    "a size of many digits": ("bad-config", "a number of 401 digits", "Gemma2", {"hidden_size": 10**400}),
+    "a context without end": ("bad-config", "max_position", "Qwen3", {"max_position_embeddings": 10**30}),
+    "an epsilon of many digits": ("bad-config", "range of float32", "Qwen3", {"rms_norm_eps": 10**400}),
+    "a scale that float32 makes infinite": (
+        "bad-config",
+        "range of float32",
+        "Gemma2",
+        {"query_pre_attn_scalar": 1e-320},
+    ),
+    "a base that float32 lacks": ("bad-config", "range of float32", "Llama", {"rope_theta": float("inf")}),
+    "a base whose logarithm is zero": (
+        "bad-config",
+        "must exceed 1",
+        "Qwen3",
+        {"rope_theta": 1.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+    ),
+    "an original context of one": (
+        "bad-config",
+        "must exceed 1",
+        "Phi3",
+        {"rope_scaling": LONG | {"factor": 4.0}, "original_max_position_embeddings": 1},
+    ),
+    "an activation that is a list": ("unsupported-feature", "['silu']", "Llama", {"hidden_act": ["silu"]}),
     "dense layers that are no list": ("bad-config", "mlp_only", "Qwen3Moe", EXPERTS | {"mlp_only_layers": 3}),
 }
 

@@ -77,6 +77,12 @@ def test_what_is_no_causal_model_of_transformers_is_unknown(architecture: str, k
         read_transformers_config({"architectures": [architecture], "model_type": kind, **SIZES})
 
 
+@pytest.mark.parametrize(("kind", "key"), [("gpt2", "n_layer"), ("mixtral", "num_hidden_layers")])
+def test_layers_without_end_are_refused_before_one_is_made(kind: str, key: str) -> None:
+    with pytest.raises(ModelError, match=r"bad-config: .* layers must be 1,000 at most, not 1000000000"):
+        read_transformers_config(config_of(kind, {}) | {key: 10**9, "layer_types": None})
+
+
 def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     path = write_foreign(tmp_path / "model", "gpt2")
     (path / "wombat.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pie.engine.description import describe_model
 from pie.engine.engine import Engine
 from pie.engine.models.config_file import parse_config
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
@@ -20,6 +21,8 @@ from pie.errors import ModelError
 from pie.testing import Family, write_random_model
 
 Damage = Callable[[Path], object]
+FIRST_SHARD = "model-00001-of-00002.safetensors"
+MATRIX = "model.layers.1.mlp.up_proj.weight"
 
 
 def edit_config(**changes: object) -> Damage:
@@ -64,10 +67,43 @@ def lost_shard(path: Path) -> None:
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
 
 
+def misplaced(path: Path) -> None:
+    tensors = load_file(path / "model.safetensors")
+    save_file({"model.norm.weight": tensors.pop("model.norm.weight")}, path / FIRST_SHARD)
+    save_file(tensors, path / "model.safetensors")
+    placed = dict.fromkeys([*tensors, "model.norm.weight"], "model.safetensors")
+    placed["something.else"] = FIRST_SHARD
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+
+
+def link_to_itself(name: str) -> Damage:
+    def damage(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).symlink_to(path / name)
+
+    return damage
+
+
+def directory_instead(name: str) -> Damage:
+    def damage(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).mkdir()
+
+    return damage
+
+
 BROKEN: dict[str, tuple[str, Damage]] = {
     "no config": ("model-not-found", lambda path: (path / "config.json").unlink()),
     "config is not JSON": ("bad-config", lambda path: (path / "config.json").write_text("{")),
     "config is a list": ("bad-config", lambda path: (path / "config.json").write_text("[]")),
+    "config is nested without end": (
+        "bad-config",
+        lambda path: (path / "config.json").write_text('{"a": ' + "[" * 100_000),
+    ),
+    "config is not text": ("bad-config", lambda path: (path / "config.json").write_bytes(b'{"a": "\xff"}')),
+    "config links to itself": ("model-not-found", link_to_itself("config.json")),
+    "config is a directory": ("model-not-found", directory_instead("config.json")),
+    "an architecture that is no name": ("unknown-architecture", edit_config(architectures=[{}])),
     "no architecture": ("bad-config", edit_config(architectures=None)),
     "unknown architecture": ("unknown-architecture", edit_config(architectures=["GPT2LMHeadModel"])),
     "a size is missing": ("bad-config", edit_config(hidden_size=None)),
@@ -77,6 +113,16 @@ BROKEN: dict[str, tuple[str, Damage]] = {
     "unknown rope": ("unsupported-feature", edit_config(rope_scaling={"rope_type": "spiral", "factor": 4})),
     "sliding window": ("unsupported-feature", edit_config(use_sliding_window=True)),
     "quantized": ("unsupported-feature", edit_config(quantization_config={"bits": 4})),
+    "quantized by GPTQ": ("unsupported-feature", edit_config(quantization_config={"quant_method": "gptq", "bits": 4})),
+    "quantized by AWQ": ("unsupported-feature", edit_config(quantization_config={"quant_method": "awq", "bits": 4})),
+    "weights are a directory": ("no-weights", directory_instead("model.safetensors")),
+    "weights link to themselves": ("no-weights", link_to_itself("model.safetensors")),
+    "weights are a pointer of Git LFS": (
+        "bad-weights",
+        lambda path: (path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+    ),
+    "shards without their index": ("no-weights", lambda path: (path / "model.safetensors").rename(path / FIRST_SHARD)),
+    "weights of llama.cpp": ("no-weights", lambda path: (path / "model.safetensors").rename(path / "model.gguf")),
     "no weights": ("no-weights", lambda path: (path / "model.safetensors").unlink()),
     "only pickled weights": ("pickle-weights", only_pickles),
     "weights cut short": ("bad-weights", lambda path: (path / "model.safetensors").write_bytes(b"\0" * 20)),
@@ -85,6 +131,16 @@ BROKEN: dict[str, tuple[str, Damage]] = {
     "a shard is missing": ("no-weights", lost_shard),
     "an index that is not JSON": ("bad-config", lambda path: (path / "model.safetensors.index.json").write_text("{")),
     "an index of nothing": ("bad-weights", lambda path: (path / "model.safetensors.index.json").write_text("{}")),
+    "an index nested without end": (
+        "bad-config",
+        lambda path: (path / "model.safetensors.index.json").write_text('{"a": ' + "[" * 100_000),
+    ),
+    "an index that leaves out a shard's tensor": ("missing-tensor", misplaced),
+    "weights in eight bits of floating point": (
+        "unsupported-dtype",
+        edit_weights(lambda t: t.update({MATRIX: t[MATRIX].to(torch.float8_e4m3fn)})),
+    ),
+    "whole numbers": ("unsupported-dtype", edit_weights(lambda t: t.update({MATRIX: t[MATRIX].int()}))),
     "weights in eight bits": (
         "unsupported-dtype",
         edit_weights(lambda t: t.update({"model.norm.weight": t["model.norm.weight"].char()})),
@@ -96,6 +152,7 @@ BROKEN: dict[str, tuple[str, Damage]] = {
         edit_weights(lambda t: t.update({"model.norm.weight": torch.ones(3)})),
     ),
     "unknown dtype": ("unsupported-dtype", edit_config(dtype="float8")),
+    "a dtype that is no name": ("unsupported-dtype", edit_config(dtype=["float32"])),
 }
 
 
@@ -109,6 +166,31 @@ def test_an_unusable_directory_is_refused_with_cause_and_remedy(tmp_path: Path, 
     assert caught.value.code == code
     assert caught.value.cause
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_an_unusable_directory_is_described_by_the_same_error(tmp_path: Path, kind: str) -> None:
+    code, damage = BROKEN[kind]
+    path = write_random_model(tmp_path / "model")
+    damage(path)
+    problem = describe_model(path).problem
+    assert problem is not None
+    assert problem.code == code
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (BROKEN["shards without their index"][1], f"{FIRST_SHARD} is there without model.safetensors.index.json"),
+        (BROKEN["weights of llama.cpp"][1], "holds weights of llama.cpp (model.gguf)"),
+    ],
+)
+def test_weights_that_are_there_in_another_form_are_named(tmp_path: Path, damage: Damage, told: str) -> None:
+    path = write_random_model(tmp_path / "model")
+    damage(path)
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert told in caught.value.cause
 
 
 def test_an_unknown_architecture_is_named_beside_the_supported_ones(tmp_path: Path) -> None:

@@ -268,6 +268,14 @@ def test_a_cue_that_opens_a_thought_is_known(make_template: Callable[[str | None
     assert not make_template(STYLES["qwen3"].source).cue_opens_reasoning
 
 
+def test_a_template_file_that_is_no_text_is_refused(
+    tmp_path: Path, make_byte_tokenizer: Callable[..., Tokenizer]
+) -> None:
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelError, match=r"bad-chat-template: .*chat_template\.jinja cannot be read"):
+        ChatTemplate.load(tmp_path, make_byte_tokenizer(*CHATML))
+
+
 def test_the_template_file_goes_before_the_setting(
     tmp_path: Path, make_byte_tokenizer: Callable[..., Tokenizer]
 ) -> None:

@@ -165,6 +165,52 @@ def test_a_broken_tokenizer_file_is_refused(tmp_path: Path, content: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+ADDED = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+DAMAGED: dict[str, dict[str, Any]] = {
+    "added tokens that are a text": {"added_tokens": "</s>"},
+    "an added token without a text": {"added_tokens": [{"id": 3}]},
+    "an added token whose id is a text": {"added_tokens": [{"id": "3", "content": "</s>"}]},
+    "an id without end": {"added_tokens": [{"id": 10**9, "content": "<far>", **ADDED}]},
+    "a pre-tokenizer that is a number": {"pre_tokenizer": 5},
+    "a pre-tokenizer of no name": {"pre_tokenizer": {"type": "Wombat"}},
+    "no model": {"model": None},
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_part_of_a_tokenizer_is_refused(kind: str) -> None:
+    with pytest.raises(ModelError, match="bad-tokenizer: ") as caught:
+        Tokenizer(sentencepiece(**DAMAGED[kind]))
+    assert "\n" not in str(caught.value)
+
+
+def write_files(folder: Path, *, generation: object = None, config: object = None, settings: object = None) -> None:
+    specification = sentencepiece(added_tokens=[])
+    (folder / "tokenizer.json").write_text(json.dumps(specification))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": generation}))
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": config}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": settings}))
+
+
+def test_end_tokens_are_those_that_files_name_and_the_vocabulary_has(tmp_path: Path) -> None:
+    write_files(tmp_path, generation=[1, 2, 10**12, "3", True, -1], config=7.5, settings={"content": "hi"})
+    assert Tokenizer.load(tmp_path).stop_ids == {1, 2}
+    write_files(tmp_path, config={"a": 1}, settings="</s>")
+    assert Tokenizer.load(tmp_path).stop_ids == {2}
+    write_files(tmp_path, generation=-1)
+    assert Tokenizer.load(tmp_path).stop_ids == set()
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [({"config": 99_999}, "99999"), ({"generation": [99_999], "settings": "<|im_end|>"}, r"99999, '<\|im_end\|>'")],
+)
+def test_a_model_none_of_whose_end_tokens_is_there_is_refused(tmp_path: Path, named: Any, told: str) -> None:
+    write_files(tmp_path, **named)
+    with pytest.raises(ModelError, match=rf"missing-token: .* none of {told}\."):
+        Tokenizer.load(tmp_path)
+
+
 def test_a_tokenizer_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ModelError, match=r"bad-tokenizer: .*WordPiece"):
         Tokenizer(sentencepiece(decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}))

@@ -26,7 +26,7 @@ from pie.engine.weight_files import (
 )
 from pie.errors import ModelError
 
-__all__ = ["PAGE_SIZE", "ModelDescription", "compute_dtype", "describe_model", "model_name"]
+__all__ = ["PAGE_SIZE", "ModelDescription", "check_compute_dtype", "compute_dtype", "describe_model", "model_name"]
 
 PAGE_SIZE = 16  # tokens
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2}
@@ -85,6 +85,7 @@ def describe_model(model_dir: Path) -> ModelDescription:
     try:
         raw = read_config(model_dir)
         config = read_facts(raw)
+        check_compute_dtype(compute_dtype(raw))
     except ModelError as error:
         problems.append(error)
     try:
@@ -117,6 +118,17 @@ def compute_dtype(raw: Mapping[str, object]) -> str:
     """
     name = str(raw.get("dtype") or raw.get("torch_dtype") or "bfloat16")
     return "bfloat16" if name == "float16" else name
+
+
+def check_compute_dtype(name: str) -> str:
+    """The name of a number type, if it is one to compute in; raises ModelError(`unsupported-dtype`)."""
+    if name not in _ITEM_BYTES:
+        raise ModelError(
+            "unsupported-dtype",
+            f"config.json names the number type {name}, in which this engine does not compute",
+            remedy="If the weights are float32, bfloat16 or float16, name that as `dtype`; else choose another model.",
+        )
+    return name
 
 
 def model_name(model_dir: Path) -> str:

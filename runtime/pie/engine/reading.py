@@ -15,7 +15,7 @@ __all__ = ["is_foreign", "read_facts"]
 def is_foreign(raw: Mapping[str, object]) -> bool:
     """Whether config.json names an architecture that is none of our families."""
     names = raw.get("architectures")
-    return isinstance(names, list) and len(names) == 1 and names[0] not in FAMILIES
+    return isinstance(names, list) and len(names) == 1 and str(names[0]) not in FAMILIES
 
 
 def read_facts(raw: Mapping[str, object]) -> ModelConfig | TransformersConfig:

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 LOADABLE = frozenset({"F64", "F32", "F16", "BF16"})
+_INDEX = "model.safetensors.index.json"
 _AGAIN = "Download the model again; config.json and the weights must belong together."
 
 
@@ -63,7 +64,7 @@ def find_weight_files(model_dir: Path) -> WeightFiles:
     Raises:
         ModelError: `no-weights`, `pickle-weights`, `bad-weights`.
     """
-    index = model_dir / "model.safetensors.index.json"
+    index = model_dir / _INDEX
     placed: dict[str, Path] = {}
     files = [model_dir / "model.safetensors"]
     if index.is_file():
@@ -143,7 +144,18 @@ def _no_weights(model_dir: Path, wanted: Path) -> ModelError:
             f"{model_dir} holds only pickled weights ({pickles[0]}), which can run code when loaded",
             remedy="Convert the model to safetensors, or download its safetensors version.",
         )
+    shards, foreign = (_files(model_dir, pattern) for pattern in ("*.safetensors", "*.gguf"))
+    if shards and not (model_dir / _INDEX).exists():
+        cause = f"{model_dir}: {shards[0]} is there without {_INDEX}, which tells what belongs to the model"
+        return ModelError("no-weights", cause, remedy="Download the model again; a single file is model.safetensors.")
+    if foreign:
+        cause = f"{model_dir} holds weights of llama.cpp ({foreign[0]}), and no safetensors"
+        return ModelError("no-weights", cause, remedy="Choose a version of the model with safetensors.")
     return ModelError("no-weights", f"{wanted} does not exist", remedy="Download the model again.")
+
+
+def _files(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern) if path.is_file())
 
 
 def _read_json(path: Path, *, missing_code: str) -> dict[str, object]:
@@ -155,7 +167,7 @@ def _read_json(path: Path, *, missing_code: str) -> dict[str, object]:
             f"{path} cannot be read: {error.strerror}",
             remedy="Give a directory in Hugging Face format: config.json, *.safetensors, tokenizer.json.",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError("bad-config", f"{path} is not JSON: {error}", remedy="Download it again.") from error
     if not isinstance(content, dict):
         raise ModelError("bad-config", f"{path} is not a JSON object", remedy="Download it again.")

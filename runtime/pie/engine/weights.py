@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pie.engine.description import compute_dtype, model_name
+from pie.engine.description import check_compute_dtype, compute_dtype, model_name
 from pie.engine.models.config import ModelConfig
 from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import LayerTensors, ModelTensors, Tensor, model_tensors
@@ -218,10 +218,7 @@ def open_all(files: Iterable[Path], stack: ExitStack) -> dict[str, safe_open]:
 
 def torch_dtype(raw: Mapping[str, object], dtype: str | None) -> torch.dtype:
     """What a model is computed in, `dtype` if it is given; raises ModelError(`unsupported-dtype`)."""
-    name = dtype or compute_dtype(raw)
-    if name not in _DTYPES:
-        raise ModelError("unsupported-dtype", f"cannot compute in {name}", remedy="Use float32 or bfloat16.")
-    return _DTYPES[name]
+    return _DTYPES[check_compute_dtype(dtype or compute_dtype(raw))]
 
 
 def checkpoint_digest(config: object, files: Iterable[Path], stop: threading.Event | None) -> str:

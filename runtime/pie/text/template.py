@@ -66,14 +66,15 @@ class ChatTemplate:
         """Read the template of a model directory: `chat_template.jinja`, or the one in `tokenizer_config.json`.
 
         Raises:
-            ModelError: `bad-tokenizer` if `tokenizer_config.json` is not JSON.
+            ModelError: `bad-tokenizer` if `tokenizer_config.json` is not JSON, `bad-chat-template` if the template's
+                file is not text.
         """
         folder = Path(directory)
         path = folder / "tokenizer_config.json"
         settings = read_json(path) if path.is_file() else {}
         variables = {name: _content(settings[name]) for name in _SPECIAL_NAMES if settings.get(name) is not None}
         own_file = folder / "chat_template.jinja"
-        source = own_file.read_text(encoding="utf-8") if own_file.is_file() else _source(settings.get("chat_template"))
+        source = _read_text(own_file) if own_file.is_file() else _source(settings.get("chat_template"))
         return cls(tokenizer, source, variables=variables)
 
     @property
@@ -261,7 +262,16 @@ def _plain_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Segment
 
 
 def _content(token: Any) -> str:
-    return str(token["content"]) if isinstance(token, dict) else str(token)
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            "bad-chat-template", f"{path} cannot be read: {error}", remedy="Download the model again."
+        ) from error
 
 
 def _source(setting: Any) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 import tokenizers
 
 from pie.errors import ModelError, RequestError
+from pie.text.ends import missing_ends, named_ends
 from pie.text.vocabulary import AddedToken, parts, read_vocabulary
 
 __all__ = ["Segment", "Tokenizer", "read_json"]
@@ -49,30 +50,35 @@ class Segment:
 class Tokenizer:
     """Text to token ids and back. Immutable and cheap to share; made by `Tokenizer.load`."""
 
-    def __init__(self, specification: dict[str, Any], *, stop_ids: frozenset[int] = frozenset()) -> None:
+    def __init__(self, specification: dict[str, Any], *, ends: Iterable[int | str] = ()) -> None:
         """Build from a parsed `tokenizer.json`.
 
         Args:
             specification: the parsed file.
-            stop_ids: ids that end a generation, besides the well-known end-of-text tokens of the vocabulary.
+            ends: tokens that end a generation, besides the well-known end-of-text tokens of the vocabulary; one that
+                it lacks counts for nothing.
 
         Raises:
             ModelError: `bad-tokenizer` if the tokenizers library refuses it or its tokens are of an unknown kind.
         """
         self._first, self._later = _build(specification)
-        self._vocabulary = read_vocabulary(specification, self._first.get_vocab(with_added_tokens=False))
+        vocab = self._first.get_vocab(with_added_tokens=False)
+        self._vocabulary = read_vocabulary(specification, vocab)
         self._specification = specification
         self._added_by_content = {token.content: token for token in self._vocabulary.added.values()}
         self._controls = _any_of(self._added_by_content)
-        known = (self._added_by_content[content] for content in _END_OF_TEXT if content in self._added_by_content)
-        self.stop_ids = stop_ids | {token.token_id for token in known}
+        known = {content: token.token_id for content, token in self._added_by_content.items()}
+        stops = [known[content] for content in _END_OF_TEXT if content in known]
+        stops += [end if isinstance(end, int) else (vocab | known).get(end, -1) for end in ends]
+        self.stop_ids = frozenset(token_id for token_id in stops if self.token_bytes(token_id) is not None)
 
     @classmethod
     def load(cls, directory: Path | str) -> Tokenizer:
         """Read `tokenizer.json` of a model directory, and the stop tokens its other files name.
 
         Raises:
-            ModelError: `no-tokenizer` if there is no such file; `bad-tokenizer` if it cannot be used.
+            ModelError: `no-tokenizer` if there is no such file; `bad-tokenizer` if it cannot be used; `missing-token`
+                if the files name end tokens, and it has none.
         """
         folder = Path(directory)
         path = folder / "tokenizer.json"
@@ -82,8 +88,11 @@ class Tokenizer:
                 f"{folder} has no tokenizer.json",
                 remedy="Use a Hugging Face model directory with a fast tokenizer.",
             )
-        specification = read_json(path)
-        return cls(specification, stop_ids=frozenset(_stop_ids(folder, specification)))
+        named = list(named_ends(folder, read_json))
+        tokenizer = cls(read_json(path), ends=named)
+        if named and not tokenizer.stop_ids:
+            raise missing_ends(folder, named)
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
@@ -241,7 +250,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _build(specification: dict[str, Any]) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
     """The encoders of the first and of later runs of ordinary text; both see no control token."""
-    added = [{**token, "special": True} for token in specification.get("added_tokens") or ()]
+    added = [{**token, "special": True} for token in _added_entries(specification)]
     plain = {**specification, "added_tokens": added, "post_processor": None, "truncation": None, "padding": None}
     first = _encoder(plain)
     pre_tokenizer = specification.get("pre_tokenizer")
@@ -249,6 +258,19 @@ def _build(specification: dict[str, Any]) -> tuple[tokenizers.Tokenizer, tokeniz
         return first, first
     later = json.loads(json.dumps(pre_tokenizer).replace('"prepend_scheme": "first"', '"prepend_scheme": "never"'))
     return first, _encoder({**plain, "pre_tokenizer": later})
+
+
+def _added_entries(specification: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of `added_tokens`, which are looked into before the library checks them."""
+    entries = specification.get("added_tokens") or []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if not isinstance(entry, dict) or type(entry.get("id")) is not int or not isinstance(entry.get("content"), str):
+            raise ModelError(
+                "bad-tokenizer",
+                f"tokenizer.json has {str(entry)[:80]!r} among its `added_tokens`, where an `id` and `content` belong",
+                remedy="Download the model again.",
+            )
+    return list(entries)
 
 
 def _encoder(specification: dict[str, Any]) -> tokenizers.Tokenizer:
@@ -283,17 +305,3 @@ def _any_of(contents: Iterable[str]) -> re.Pattern[str]:
 def _touches_word(text: str, match: re.Match[str]) -> bool:
     before, after = text[: match.start()][-1:], text[match.end() :][:1]
     return bool(re.match(r"\w", before) or re.match(r"\w", after))
-
-
-def _stop_ids(folder: Path, specification: dict[str, Any]) -> Iterator[int]:
-    """The end-of-sequence ids that the model's configuration files name."""
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        eos = read_json(path).get("eos_token_id") if path.is_file() else None
-        yield from [eos] if isinstance(eos, int) else [token_id for token_id in eos or () if isinstance(token_id, int)]
-    path = folder / "tokenizer_config.json"
-    eos_token = read_json(path).get("eos_token") if path.is_file() else None
-    content = eos_token.get("content") if isinstance(eos_token, dict) else eos_token
-    yield from (
-        token["id"] for token in specification.get("added_tokens") or () if content and token["content"] == content
-    )

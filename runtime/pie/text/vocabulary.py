@@ -17,6 +17,7 @@ __all__ = ["AddedToken", "Vocabulary", "parts", "read_vocabulary"]
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE_MARK = "\u2581"
+_MOST_TOKENS = 2**24  # no model has as many, and a table of 2**32 would take all memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,16 @@ def read_vocabulary(specification: Mapping[str, Any], vocab: Mapping[str, int]) 
         vocab: token string to id, without the added tokens.
 
     Raises:
-        ModelError: `bad-tokenizer` if the token strings follow neither of the two known ways.
+        ModelError: `bad-tokenizer` if the token strings follow neither of the two known ways, or an id is out of range.
     """
     added = {token.token_id: token for token in map(_added_token, specification.get("added_tokens") or ())}
+    highest = max([*vocab.values(), *added], default=-1)
+    if highest >= _MOST_TOKENS:
+        raise ModelError(
+            "bad-tokenizer",
+            f"tokenizer.json has the token id {highest:,}, where {_MOST_TOKENS - 1:,} is the highest",
+            remedy="Download the model again.",
+        )
     decoders = {part["type"]: part for part in parts(specification.get("decoder"))}
     byte_level = "ByteLevel" in decoders or (
         not decoders and any(part["type"] == "ByteLevel" for part in parts(specification.get("pre_tokenizer")))
@@ -87,7 +95,7 @@ def read_vocabulary(specification: Mapping[str, Any], vocab: Mapping[str, int]) 
             f"tokenizer.json has the decoder {', '.join(decoders) or 'none'}, which is not one of ByteLevel, Metaspace",
             remedy="Use a model with a byte-level or SentencePiece tokenizer.",
         )
-    table: list[bytes | None] = [None] * (1 + max([*vocab.values(), *added], default=-1))
+    table: list[bytes | None] = [None] * (1 + highest)
     alphabet = _byte_level_alphabet() if byte_level else {}
     for text, token_id in vocab.items():
         table[token_id] = _byte_level_bytes(text, alphabet) if byte_level else _sentencepiece_bytes(text)

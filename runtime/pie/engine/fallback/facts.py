@@ -14,7 +14,7 @@ import torch
 
 from pie.engine.fallback.attention import NAME, AttentionCall, CausalMask, place
 from pie.engine.fallback.library import FAULTS, first_line, library, model_class, quiet, settings
-from pie.engine.models.values import positive_int
+from pie.engine.models.values import MOST_LAYERS, bad_config, positive_int
 from pie.errors import ModelError
 
 __all__ = ["TransformersConfig", "read_transformers_config", "unsupported_architecture"]
@@ -79,6 +79,7 @@ def read_transformers_config(raw: Mapping[str, object]) -> TransformersConfig:
     """
     found, config = model_class(raw)
     _refuse_states(found, config)
+    _refuse_sizes(config)
     ropes = getattr(config.get_text_config(), "rope_parameters", None) or {}
     bounds = list(_short_contexts(config.get_text_config(), ropes))
     _make_plain(ropes)
@@ -190,6 +191,13 @@ def _refuse_states(found: Any, config: Any) -> None:
         raise unsupported_architecture(found.__name__, f"it has layers of type {', '.join(strange)}")
     if getattr(found, "_is_stateful", False):
         raise unsupported_architecture(found.__name__, "it keeps a state beside keys and values")
+
+
+def _refuse_sizes(config: Any) -> None:
+    """Refuse a number of layers that would keep transformers making modules for minutes."""
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
+    if not isinstance(layers, int) or layers > MOST_LAYERS:
+        raise bad_config(f"the number of layers must be {MOST_LAYERS:,} at most, not {layers!r}")
 
 
 def _max_positions(config: Any, bounds: Iterable[int]) -> int:

@@ -11,11 +11,19 @@ from typing import cast, get_args
 from pie.engine.models.config import Activation, Experts, LayerConfig, MlpConfig, ModelConfig
 from pie.engine.models.families import FAMILIES, Family, LayerKind
 from pie.engine.models.rope_config import LongScaling, read_rope
-from pie.engine.models.values import bad_config, optional_float, positive_float, positive_int, unsupported
+from pie.engine.models.values import (
+    MOST_LAYERS,
+    bad_config,
+    optional_float,
+    positive_float,
+    positive_int,
+    unsupported,
+)
 from pie.errors import ModelError
 
 __all__ = ["parse_config"]
 
+_MOST_EXPERTS = 2**17  # of all layers together
 _ACTIVATIONS: Mapping[str, Activation] = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 
 
@@ -104,7 +112,7 @@ def _layers(raw: Mapping[str, object], family: Family, head_dim: int) -> tuple[L
 
 
 def _layer_kinds(raw: Mapping[str, object], family: Family) -> list[LayerKind]:
-    num_layers = positive_int(raw, "num_hidden_layers")
+    num_layers = positive_int(raw, "num_hidden_layers", most=MOST_LAYERS)
     if family.windows == "never" or (family.windows == "always" and raw.get("sliding_window") is None):
         return ["full_attention"] * num_layers
     if family.windows == "always":
@@ -123,10 +131,10 @@ def _layer_kinds(raw: Mapping[str, object], family: Family) -> list[LayerKind]:
 
 def _mlp(raw: Mapping[str, object], family: Family, index: int) -> MlpConfig:
     """The MLP of one layer; with experts unless `mlp_only_layers` or `decoder_sparse_step` leave the layer out."""
-    name = raw.get(family.activation_key) or raw.get("hidden_act") or "silu"
+    name = str(raw.get(family.activation_key) or raw.get("hidden_act") or "silu")
     if name not in _ACTIVATIONS:
         raise unsupported(f"{family.activation_key} {name!r}")
-    activation = _ACTIVATIONS[str(name)]
+    activation = _ACTIVATIONS[name]
     dense = raw.get("mlp_only_layers") or ()
     if not isinstance(dense, list | tuple):
         raise bad_config(f"`mlp_only_layers` must be a list, not {dense!r}")
@@ -135,7 +143,7 @@ def _mlp(raw: Mapping[str, object], family: Family, index: int) -> MlpConfig:
         return MlpConfig(activation, positive_int(raw, "intermediate_size"))
     key = "num_experts" if raw.get("num_experts") is not None else "num_local_experts"
     experts = Experts(
-        count=positive_int(raw, key),
+        count=positive_int(raw, key, most=_MOST_EXPERTS // positive_int(raw, "num_hidden_layers")),
         per_token=positive_int(raw, "num_experts_per_tok"),
         normed=bool(raw.get("norm_topk_prob", False)),
     )

@@ -142,6 +142,8 @@ def _yarn(settings: Mapping[str, object], theta: float, rotary_dim: int) -> Rope
         original_max_positions=original,
         truncate=bool(settings.get("truncate", True)),
     )
+    if theta <= 1:
+        raise bad_config(f"`rope_theta` must exceed 1 for RoPE scaling 'yarn', not be {theta}")
     numerator, denominator = (optional_float(settings, key) for key in ("mscale", "mscale_all_dim"))
     if numerator and denominator:
         amplitude = _yarn_amplitude(factor, numerator) / _yarn_amplitude(factor, denominator)
@@ -156,6 +158,8 @@ def _yarn_amplitude(factor: float, scale: float) -> float:
 
 def _long(settings: Mapping[str, object], theta: float, rotary_dim: int) -> RopeConfig:
     original = _original(settings)
+    if original == 1:
+        raise bad_config("`original_max_position_embeddings` must exceed 1")
     factors = settings.get("short_factor")
     if not isinstance(factors, list) or len(factors) != rotary_dim // 2:
         raise bad_config(f"`short_factor` must be a list of {rotary_dim // 2} numbers")
