@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -120,6 +121,80 @@ def test_kernels_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "bin" / "g++").write_text("#!/bin/sh\nexit 1\n")
     assert build_kernels(cache) is not None
     assert list(cache.iterdir()) == built
+
+
+def compiler_that_copies(folder: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiler that gives the kernels of this machine, at once; the file counts how often it was called."""
+    library = build_kernels(cache_dir / "kernels")
+    assert library is not None
+    built = folder / "built.so"
+    shutil.copy(library._name, built)
+    calls = folder / "calls"
+    compiler_that(folder / "bin", f'echo >> {calls}; for out; do :; done; exec /bin/cp {built} "$out"', monkeypatch)
+    return calls
+
+
+def num_calls(calls: Path) -> int:
+    return len(calls.read_text().splitlines()) if calls.exists() else 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"no library at all"])
+def test_kept_kernels_that_cannot_be_loaded_are_built_anew(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    cache, calls = tmp_path / "cache", compiler_that_copies(tmp_path, cache_dir, monkeypatch)
+    assert build_kernels(cache) is not None
+    (library,) = cache.iterdir()
+    library.unlink()
+    library.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert build_kernels(cache) is not None
+    assert num_calls(calls) == 2
+    assert "compiled anew" in caplog.text
+    assert list(cache.iterdir()) == [library]
+    assert build_kernels(cache) is not None
+    assert num_calls(calls) == 2
+
+
+@pytest.mark.parametrize("unusable", ["a file", "below a file", "/proc"])
+def test_a_cache_that_cannot_be_written_costs_a_build_at_each_start(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unusable: str
+) -> None:
+    calls = compiler_that_copies(tmp_path, cache_dir, monkeypatch)
+    (tmp_path / "file").write_text("x")
+    cache = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "x", "/proc": Path("/proc/self")}[
+        unusable
+    ]
+    with caplog.at_level(logging.WARNING):
+        assert build_kernels(cache) is not None
+        assert build_kernels(cache) is not None
+    assert num_calls(calls) == 2
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "compiled kernels are not kept, so every start compiles them"
+    ] * 2
+
+
+def test_kernels_that_are_built_at_once_by_several_are_kept_once(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, calls = tmp_path / "cache", compiler_that_copies(tmp_path, cache_dir, monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: build_kernels(cache), range(4)))
+    assert all(library is not None for library in found)
+    assert 1 <= num_calls(calls) <= 4
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_processors_that_share_a_cache_have_kernels_of_their_own(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, calls = tmp_path / "cache", compiler_that_copies(tmp_path, cache_dir, monkeypatch)
+    assert build_kernels(cache) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_build, "_processor", lambda: "model name: another one")
+        assert build_kernels(cache) is not None
+    assert build_kernels(cache) is not None
+    assert (num_calls(calls), len(list(cache.iterdir()))) == (2, 2)
 
 
 @pytest.mark.slow

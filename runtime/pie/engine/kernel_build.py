@@ -60,30 +60,41 @@ def build_kernels(
         ModelError: `stopped`.
     """
     compiler = shutil.which("g++")
-    with ExitStack() as stack:
-        try:
-            _own_folder(cache_dir)
-        except OSError as error:
-            log.warning("compiled kernels are not kept, so every start compiles them: %s", error)
-            cache_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pie-kernels-")))
-        return _load_or_compile(cache_dir, compiler, machine, stop)
-
-
-def _load_or_compile(
-    cache_dir: Path, compiler: str | None, machine: str, stop: threading.Event | None
-) -> ctypes.CDLL | None:
     try:
-        library = cache_dir / f"kernels-{_key(compiler, machine)}.so"
-        # Torch is loaded already (see kernels.py), so both share one OpenMP runtime.
-        if library.exists():
-            return ctypes.CDLL(str(library))
+        name = f"kernels-{_key(compiler, machine)}.so"
+        kept, refusal = _kept(cache_dir, name)
+        if kept is not None:
+            return kept
         if compiler is None:
             log.warning("no g++ found: computing with torch, which is several times slower")
             return None
-        return _compile(compiler, machine, library, stop)
+        with ExitStack() as stack:
+            if refusal is not None:
+                log.warning("compiled kernels are not kept, so every start compiles them: %s", refusal)
+                cache_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pie-kernels-")))
+            return _compile(compiler, machine, cache_dir / name, stop)
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("the CPU kernels cannot be built: computing with torch, which is several times slower (%s)", error)
         return None
+
+
+def _kept(cache_dir: Path, name: str) -> tuple[ctypes.CDLL | None, OSError | None]:
+    """The library that is kept, if there is one that can be loaded; and why none can be kept."""
+    try:
+        _own_folder(cache_dir)
+    except OSError as error:
+        return None, error
+    try:
+        # Torch is loaded already (see kernels.py), so both share one OpenMP runtime.
+        if (cache_dir / name).exists():
+            return ctypes.CDLL(str(cache_dir / name)), None
+    except OSError as error:
+        log.warning("compiled kernels that cannot be loaded are compiled anew: %s", error)
+    try:
+        tempfile.TemporaryFile(dir=cache_dir).close()
+    except OSError as error:  # a file system that can only be read, or a full one
+        return None, error
+    return None, None
 
 
 def _compile(compiler: str, machine: str, library: Path, stop: threading.Event | None) -> ctypes.CDLL:
@@ -96,6 +107,8 @@ def _compile(compiler: str, machine: str, library: Path, stop: threading.Event |
         if status:
             raise OSError(f"{compiler} failed: {said.splitlines()[0] if said else 'no message'}")
         loaded = ctypes.CDLL(name)
+        with Path(name).open("rb") as file:
+            os.fsync(file.fileno())  # what stands under its name is whole, even if the machine stops now
         Path(name).replace(library)
         return loaded
     finally:
