@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pie.engine.control_group import bytes_left
+
 __all__ = ["Arena", "MemoryAhead", "available_bytes", "is_out_of_memory", "lazy_zeros"]
 
 _CACHE_LINE = 64
+_MOST_BYTES = 1 << 62
 _HUGE_PAGE = 1 << 21
 _CHUNK = 1 << 26
 _PIECE = _HUGE_PAGE
@@ -24,8 +27,8 @@ _POPULATE_WRITE = 23  # of Linux 5.14; the mmap module of Python 3.11 has no nam
 
 
 def available_bytes() -> int:
-    """Memory this process can still take without swapping: the machine's, or what its control group leaves."""
-    return min(_machine_bytes(), _control_group_bytes())
+    """Memory this process can still take without swapping: the machine's, or what its control groups leave."""
+    return min(_machine_bytes(), bytes_left())
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -43,6 +46,8 @@ def lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     num_bytes = math.prod(shape) * dtype.itemsize
     if not num_bytes:
         return torch.zeros(shape, dtype=dtype)
+    if num_bytes > _MOST_BYTES:
+        raise MemoryError(f"{num_bytes:,} bytes are more than an address can tell")
     spare = _HUGE_PAGE if num_bytes >= _HUGE_PAGE else 0
     memory = mmap.mmap(-1, num_bytes + spare, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a system without huge pages
@@ -103,14 +108,3 @@ def _machine_bytes() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     fields = dict(line.split(":", 1) for line in lines)
     return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def _control_group_bytes() -> int:
-    """What control group v2 leaves this process; unlimited where there is none."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        used = int((group / "memory.current").read_text(encoding="ascii"))
-    except OSError:
-        limit, used = "max", 0
-    return 2**62 if limit == "max" else max(0, int(limit) - used)
