@@ -81,6 +81,10 @@ def with_unknown_architecture(directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(config))
 
 
+def model_at(path: str) -> Make:
+    return lambda folder: [*program("async def main(input): pass\n")(folder), "--model", path]
+
+
 def missing_model(folder: Path) -> list[str]:
     return [*program("async def main(input): pass\n")(folder), "--model", str(folder / "nowhere")]
 
@@ -182,6 +186,10 @@ CASES: dict[str, tuple[str, Make]] = {
         program(GENERATE.format(line="await context.flush(); context.release(); context.fork()")),
     ),
     "a model directory that is not there": ("model-not-found", missing_model),
+    "a model of a user who is not there": ("model-not-found", model_at("~nobody-here/model")),
+    "a name of a model that is too long": ("io-error", model_at("x" * 5000)),
+    "a name of a model with a zero": ("bad-setting", model_at("a\0b")),
+    "no name of a model": ("bad-setting", model_at("")),
     "a choice of weights that does not exist": (
         "bad-setting",
         program("async def main(input): pass\n", "--weights", "int2"),

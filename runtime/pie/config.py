@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pie.errors import UsageError
+
 __all__ = [
     "BackendChoice",
     "BatchPolicy",
@@ -21,6 +23,8 @@ __all__ = [
     "Route",
     "Settings",
     "embedded_model",
+    "expand",
+    "pie_home",
 ]
 
 BatchPolicy = Literal["greedy", "adaptive", "eager"]
@@ -184,13 +188,14 @@ class Settings:
             environ: the environment.
             model: the model's directory; None is the embedded model.
             chosen: other settings by name; None leaves the default.
+
+        Raises:
+            UsageError: `no-home`.
         """
-        home = Path(environ.get("PIE_HOME") or Path.home() / ".pie")
-        cache_root = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = Path(environ.get("PIE_CACHE") or cache_root / "pie")
+        home = pie_home(environ)
+        cache = Path(environ.get("PIE_CACHE") or _cache_root(environ) / "pie")
         given = {name: value for name, value in chosen.items() if value is not None}
-        model = (model or embedded_model()).expanduser()
-        return cls(home=home.expanduser(), cache=cache.expanduser(), model=model, **given)
+        return cls(home=home, cache=expand(cache), model=expand(model or embedded_model()), **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +212,48 @@ class Hub:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Hub:
-        """Read HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HF_ENDPOINT, as the Hugging Face tools do."""
-        root = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-        home = Path(environ.get("HF_HOME") or root)
+        """Read HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HF_ENDPOINT, as the Hugging Face tools do.
+
+        Raises:
+            UsageError: `no-home`.
+        """
         named = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+        home = environ.get("HF_HOME")
+        cache = Path(named) if named else Path(home or _cache_root(environ) / "huggingface") / "hub"
         endpoint = (environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-        return cls(Path(named or home / "hub").expanduser(), endpoint)
+        return cls(expand(cache), endpoint)
 
 
 def embedded_model() -> Path:
     """The directory of the model that ships with the package."""
     return Path(__file__).parent / "data" / "embedded_model"
+
+
+def expand(path: Path | str) -> Path:
+    """A path whose `~` stands for a home directory; as it is if there is no such user, for whom it is then missing."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def pie_home(environ: Mapping[str, str]) -> Path:
+    """The folder of what is kept: PIE_HOME, or ~/.pie; raises UsageError(`no-home`)."""
+    named = environ.get("PIE_HOME")
+    return expand(named) if named else _home() / ".pie"
+
+
+def _cache_root(environ: Mapping[str, str]) -> Path:
+    named = environ.get("XDG_CACHE_HOME")
+    return Path(named) if named else _home() / ".cache"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError(
+            "no-home",
+            "this user has no home directory, and HOME is not set",
+            remedy="Set HOME, or PIE_HOME, PIE_CACHE and HF_HOME.",
+        ) from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pie.config import Route, embedded_model
+from pie.config import Hub, Route, Settings, embedded_model
 from pie.configuration.configuration import configuration_path, load_configuration
 from pie.configuration.file import set_in_file, template, write_file
 from pie.configuration.keys import KEYS, Key, Unfit, find_key
@@ -32,6 +33,23 @@ def test_without_a_file_everything_is_at_its_default(file: Path) -> None:
     configuration = load_configuration(environ(file))
     assert {key.name: key.default for key in KEYS} == dict(configuration.values)
     assert set(configuration.origins.values()) == {"default"}
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(UsageError, match=r"no-home: .* PIE_HOME, PIE_CACHE and HF_HOME"):
+        configuration_path({})
+    with pytest.raises(UsageError, match="no-home"):
+        Settings.from_environment({"PIE_HOME": "/somewhere"})
+    with pytest.raises(UsageError, match="no-home"):
+        Hub.from_environment({})
+    settings = Settings.from_environment({"PIE_HOME": "~/x", "PIE_CACHE": str(tmp_path)})
+    assert (settings.home, settings.cache) == (Path("~/x"), tmp_path)
+    assert Hub.from_environment({"HF_HOME": str(tmp_path)}).cache == tmp_path / "hub"
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(file: Path) -> None:

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pie.cli.completing import users
 from pie.cli.grouping import Group
+from pie.config import expand
 
 if TYPE_CHECKING:
     from pie.server.limits import Limits
@@ -217,7 +217,7 @@ def _editor() -> UsersEditor:
 
 def _read(word: str) -> bytes:
     if word != "-":
-        with Path(word).expanduser().open("rb") as file:
+        with expand(word).open("rb") as file:
             return file.read(MAX_KEY_BYTES)
     if sys.stdin is None:  # closed by whoever started us
         return b""

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import click
 
+from pie.config import expand
 from pie.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def find_place(environ: Mapping[str, str], *, server: str | None, user: str | No
     if user is None and key is None:
         home = Settings.from_environment(environ).home
         token = environ.get("PIE_TOKEN") or _local_token(home, address)
-    return Place(server, user or getpass.getuser(), Path(key).expanduser() if key else None, token)
+    return Place(server, user or getpass.getuser(), expand(key) if key else None, token)
 
 
 @asynccontextmanager

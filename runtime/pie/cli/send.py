@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pie.cli.completing import running_processes
 from pie.cli.connecting import Place, connected, find_place, find_process, server_options
+from pie.config import expand
 from pie.errors import UsageError
 
 __all__ = ["command"]
@@ -41,7 +41,7 @@ def command(*, process_id: str, words: tuple[str, ...], path: str | None, **opti
         raise click.UsageError("give a text, or a file with --file.")
     place = find_place(os.environ, **options)
     if path is not None:
-        data = _stdin() if path == "-" else Path(path).expanduser().read_bytes()
+        data = _stdin() if path == "-" else expand(path).read_bytes()
         asyncio.run(_send(place, process_id, data))
         return
     asyncio.run(_send(place, process_id, _text(words)))

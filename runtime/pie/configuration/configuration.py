@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pie.config import MIB, Hub, McpServer, ModelSettings, ProcessLimits, Route, Settings
+from pie.config import MIB, Hub, McpServer, ModelSettings, ProcessLimits, Route, Settings, expand, pie_home
 from pie.configuration.keys import KEYS, Value, find_key, unknown_key
 from pie.configuration.mcp import check_names
 from pie.configuration.reading import SECTIONS, checked, read_configuration_file, unreadable
@@ -91,8 +91,7 @@ class Configuration:
 def configuration_path(environ: Mapping[str, str]) -> Path:
     """The file: PIE_CONFIG, or config.toml in PIE_HOME."""
     named = environ.get("PIE_CONFIG")
-    home = Path(environ.get("PIE_HOME") or Path.home() / ".pie")
-    return (Path(named) if named else home / "config.toml").expanduser()
+    return expand(named) if named else pie_home(environ) / "config.toml"
 
 
 def load_configuration(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Configuration:

@@ -9,9 +9,9 @@ import difflib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from pie.config import expand
 from pie.errors import UsageError
 
 __all__ = ["KEYS", "Key", "Unfit", "Value", "find_key", "nearest", "unknown_key"]
@@ -81,7 +81,7 @@ class Key:
         if not self._is_of_kind(value) or (self.choices and value not in self.choices):
             raise Unfit(f"is {_shown(value)}, not {self.holds()}")
         if self.kind in ("path", "model"):
-            return str(Path(value).expanduser())
+            return str(expand(value))
         if self.kind == "number":
             return float(value)
         kept: Value = list(value) if self.kind == "list" else value

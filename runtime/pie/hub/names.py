@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pie.config import Hub, embedded_model
+from pie.config import Hub, embedded_model, expand
 from pie.errors import ModelError
 
 __all__ = ["EMBEDDED", "ModelId", "find_model", "model_from", "parse_id"]
@@ -60,7 +60,7 @@ def find_model(text: str, hub: Hub) -> Path:
     Raises:
         ModelError: `model-not-found`; `model-incomplete` if a download has not been finished.
     """
-    path = Path(text).expanduser()
+    path = expand(text)
     if path.is_dir():
         return path
     if text == EMBEDDED:
