@@ -21,6 +21,7 @@ from pie.engine.models.config_file import parse_config
 from pie.engine.models.tensors import LayerTensors, ModelTensors, Tensor, model_tensors
 from pie.engine.quantization import Matrix
 from pie.engine.quantizer import QuantizationReport, Quantizer
+from pie.engine.room import check_room
 from pie.engine.schemes import SCHEMES, WeightsChoice
 from pie.engine.stopping import check_stop
 from pie.engine.weight_files import check_tensors, find_weight_files, read_config, read_headers
@@ -125,15 +126,18 @@ def load_model(
 
     Raises:
         ModelError: `model-not-found`, `bad-config`, `unknown-architecture`, `unsupported-feature`, `pickle-weights`,
-            `no-weights`, `bad-weights`, `missing-tensor`, `wrong-shape` or `unsupported-dtype`; `stopped`.
+            `no-weights`, `bad-weights`, `missing-tensor`, `wrong-shape`, `unsupported-dtype` or `not-enough-memory`;
+            `stopped`.
     """
     raw = read_config(model_dir)
     config = parse_config(raw)
     found = find_weight_files(model_dir)
     check_tensors(found, read_headers(found), config)  # before the first of many gigabytes is read
-    quantizer = Quantizer(weights, torch_dtype(raw, dtype))
+    computes_in = torch_dtype(raw, dtype)
+    check_room(model_name(model_dir), config, computes_in, weights)
+    quantizer = Quantizer(weights, computes_in)
     with ExitStack() as stack:
-        source = _Source(open_all(found.files, stack), torch_dtype(raw, dtype), stop)
+        source = _Source(open_all(found.files, stack), computes_in, stop)
         taken = _take_weights(source, quantizer, model_tensors(config))
     checkpoint, report = checkpoint_digest(config, found.files, stop), quantizer.report(config)
     fingerprint = checkpoint if report is None else _with_schemes(checkpoint, weights)

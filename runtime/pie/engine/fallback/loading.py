@@ -20,6 +20,7 @@ from pie.engine.fallback.library import FAULTS, first_line, library, model_class
 from pie.engine.fallback.self_check import check_model
 from pie.engine.memory import is_out_of_memory
 from pie.engine.quantizer import QuantizationReport
+from pie.engine.room import check_room
 from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
 from pie.engine.weight_files import WeightFiles, check_dtypes, find_weight_files, read_config, read_headers
@@ -61,6 +62,7 @@ def load_transformers_model(
     files = find_weight_files(model_dir)
     check_dtypes(read_headers(files))
     computes_in = torch_dtype(raw, dtype)
+    check_room(model_name(model_dir), config, computes_in)
     check_stop(stop)
     module = _load(raw, files, computes_in)
     check_stop(stop)

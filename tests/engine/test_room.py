@@ -1,0 +1,52 @@
+"""Weights that do not fit into memory are refused before they are read, with what would fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engine.foreign_models import write_foreign
+
+from pie.engine.description import describe_model
+from pie.engine.engine import Engine
+from pie.errors import ModelError
+from pie.testing import write_random_model
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How much memory is free; tests say."""
+    told = {"bytes": 0}
+    monkeypatch.setattr("pie.engine.room.available_bytes", lambda: told["bytes"])
+    return told
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_choice_that_does(tmp_path: Path, free: dict[str, int]) -> None:
+    path = write_random_model(tmp_path / "model", "llama")
+    sizes = describe_model(path).weight_bytes
+    free["bytes"] = sizes["original"] - 1
+    with pytest.raises(ModelError, match=r"not-enough-memory: the weights of model take .* GiB") as caught:
+        Engine(path, num_pages=4)
+    assert "--weights int8 or --weights int4 or a smaller model" in caught.value.remedy
+    assert Engine(path, weights="int8", num_pages=4).quantization is not None
+    free["bytes"] = sizes["int4"]
+    with pytest.raises(ModelError, match="not-enough-memory") as caught:
+        Engine(path, weights="int8", num_pages=4)
+    assert caught.value.remedy == "Free memory, or choose --weights int4 or a smaller model."
+    free["bytes"] = sizes["original"]
+    assert Engine(path, num_pages=4).info.num_pages == 4
+
+
+def test_weights_of_transformers_that_do_not_fit_are_refused(tmp_path: Path, free: dict[str, int]) -> None:
+    path = write_foreign(tmp_path / "model", "gpt2")
+    free["bytes"] = describe_model(path).weight_bytes["original"] - 1
+    with pytest.raises(ModelError, match="not-enough-memory") as caught:
+        Engine(path, num_pages=4)
+    assert caught.value.remedy == "Free memory, or choose a smaller model."
+    free["bytes"] += 1
+    assert Engine(path, num_pages=4).backend == "transformers"
+
+
+def test_pages_beyond_all_addresses_are_memory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError):
+        Engine(write_random_model(tmp_path / "model"), num_pages=2**62)
