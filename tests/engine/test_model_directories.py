@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +195,20 @@ def test_weights_that_are_there_in_another_form_are_named(tmp_path: Path, damage
     with pytest.raises(ModelError) as caught:
         load_model(path)
     assert told in caught.value.cause
+
+
+def test_files_that_may_not_be_read_are_told_with_the_reason_of_the_system(tmp_path: Path) -> None:
+    path = write_random_model(tmp_path / "model")
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    as_owner = drop if os.getuid() == 0 else []
+    if as_owner and shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv, since root may read everything")
+    code = f"from pie.inspection import inspect_model; print(inspect_model(__import__('pathlib').Path({str(path)!r})))"
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (path / name).chmod(0)
+        done = subprocess.run([*as_owner, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert f"{path / name} cannot be read: Permission denied" in done.stdout
+        (path / name).chmod(0o600)
 
 
 def test_an_unknown_architecture_is_named_beside_the_supported_ones(tmp_path: Path) -> None:

@@ -90,12 +90,14 @@ def read_headers(weights: WeightFiles) -> dict[str, TensorHeader]:
     headers: dict[str, TensorHeader] = {}
     for path in weights.files:
         try:
+            path.open("rb").close()  # for the system's own reason: the library calls all of them "no such file"
             with safe_open(path, "np") as file:
                 for name in file.keys():  # noqa: SIM118 - it is no mapping
                     tensor = file.get_slice(name)
                     headers[name] = TensorHeader(path, tuple(tensor.get_shape()), str(tensor.get_dtype()))
         except (SafetensorError, OSError) as error:
-            raise ModelError("bad-weights", f"{path} cannot be read: {error}", remedy="Download it again.") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise ModelError("bad-weights", f"{path} cannot be read: {reason}", remedy="Download it again.") from error
     return headers
 
 

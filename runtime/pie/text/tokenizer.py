@@ -241,7 +241,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ModelError(
+            "bad-tokenizer", f"{path} cannot be read: {error.strerror}", remedy="Check the rights of the file."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise ModelError("bad-tokenizer", f"{path} is not JSON: {error}", remedy="Download the model again.") from error
     if not isinstance(value, dict):
         raise ModelError("bad-tokenizer", f"{path} is not a JSON object", remedy="Download the model again.")

@@ -54,6 +54,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 # Others change the base model's weights too.
 _INITIAL_WEIGHTS = (True, False, "gaussian", "orthogonal", "eva")
+_MOST_ALPHA = 1e30  # what float32 can still multiply by
 _FLOATS = (np.float16, np.float32)
 _TENSOR = re.compile(r"base_model\.model\.model\.layers\.(\d+)\.((?:self_attn|mlp)\.\w+)\.lora_([AB])\.weight")
 
@@ -134,10 +135,10 @@ def _target_places(value: object, config: ModelConfig) -> dict[str, tuple[str, .
     places = {_name(path): (path, modules) for path, modules in _places(config).items()}
     if not isinstance(value, list) or not value:
         raise _unusable(f"target_modules is {value!r}, not a list of names")
-    for name in value:
+    for name in map(str, value):
         if name not in places:
             raise _unusable(f"target_modules lists {name!r}, which is not among {', '.join(places)}")
-    return dict(places[name] for name in value)
+    return dict(places[name] for name in map(str, value))
 
 
 def _parts(
@@ -152,8 +153,8 @@ def _parts(
 def _scaling(settings: Mapping[str, Any], rank: int) -> float:
     """Alpha / r, or alpha / √r for a rank-stabilized adapter (Kalajdzievski, 2023)."""
     alpha, stabilized = settings.get("lora_alpha", 8), settings.get("use_rslora", False)
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise _unusable(f"lora_alpha is {alpha!r}, not a finite number")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= _MOST_ALPHA:
+        raise _unusable(f"lora_alpha is {alpha!r:.40}, not a number up to {_MOST_ALPHA:g}")
     if not isinstance(stabilized, bool):
         raise _unusable(f"use_rslora is {stabilized!r}, neither true nor false")
     return alpha / (math.sqrt(rank) if stabilized else rank)
