@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
 
-from pie.engine.control_group import UNLIMITED, bytes_left, num_processors
+from pie.engine.control_group import UNLIMITED, bytes_left, num_processors, num_usable_cores
 
 GIB = 1 << 30
 
@@ -71,6 +72,20 @@ def test_groups_of_the_first_version_are_seen(root: Path, own: Path) -> None:
     assert (bytes_left(root, own), num_processors(root, own)) == (2 * GIB, 2)
     write(root / "cpu" / "box", cpu__cfs_quota_us="-1")
     assert num_processors(root, own) == math.inf
+
+
+def test_threads_are_as_many_as_processors_that_may_be_used_and_paid_for(root: Path, own: Path) -> None:
+    allowed = os.sched_getaffinity(0)
+    assert num_usable_cores(root, own) == len(allowed)
+    write(root / "user", cpu__max="30000 100000")
+    assert num_usable_cores(root, own) == 1
+    write(root / "user", cpu__max=f"{100000 * len(allowed) + 5} 100000")
+    assert num_usable_cores(root, own) == len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert num_usable_cores(root, own) == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_the_groups_of_this_process_can_be_read() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-import os
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Literal
 import torch
 
 from pie.engine.backend import Backend
-from pie.engine.control_group import num_processors
+from pie.engine.control_group import num_usable_cores
 from pie.engine.fallback.loading import TransformersModel
 from pie.engine.flashinfer_backend.availability import check_flashinfer, flashinfer_missing, why_not_flashinfer
 from pie.engine.flashinfer_backend.backend import FlashInferBackend
@@ -77,7 +75,7 @@ class Placement:
 
     def backend(self, *, num_pages: int, page_size: int, threads: int | None) -> Backend:
         """The backend, with its pages; `threads` compute at most on a CPU."""
-        model, cores = self.model, _num_cores()
+        model, cores = self.model, num_usable_cores()
         if self.gpu is not None and isinstance(model, LoadedModel):
             pages = DevicePages(
                 model.config,
@@ -100,11 +98,6 @@ class Placement:
             threads=threads or cores,
             kept_as=self.kept_as,
         )
-
-
-def _num_cores() -> int:
-    """How many threads can compute at once: the processors that this process may use, and the time that it may take."""
-    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), num_processors())))
 
 
 def check_wanted(wanted: BackendName) -> None:

@@ -7,11 +7,12 @@ group as the root, so that folders which are not there are passed over.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["bytes_left", "num_processors"]
+__all__ = ["bytes_left", "num_processors", "num_usable_cores"]
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -38,6 +39,11 @@ def num_processors(root: Path = ROOT, own: Path = OWN) -> float:
         quota, period = _read(group / "cpu.cfs_quota_us", "-1"), _read(group / "cpu.cfs_period_us", "100000")
         shares.append(math.inf if int(quota) < 0 else int(quota) / int(period))
     return min(shares)
+
+
+def num_usable_cores(root: Path = ROOT, own: Path = OWN) -> int:
+    """How many threads can compute at once, on the processors and in the time that this process may use."""
+    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), num_processors(root, own))))
 
 
 def _groups(root: Path, own: Path, controller: str) -> Iterator[Path]:
