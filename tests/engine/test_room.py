@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from tests.engine.foreign_models import write_foreign
 
 from pie.engine.description import describe_model
 from pie.engine.engine import Engine
+from pie.engine.memory import lazy_zeros
 from pie.errors import ModelError
 from pie.testing import write_random_model
 
@@ -47,6 +49,18 @@ def test_weights_of_transformers_that_do_not_fit_are_refused(tmp_path: Path, fre
     assert Engine(path, num_pages=4).backend == "transformers"
 
 
-def test_pages_beyond_all_addresses_are_memory_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(MemoryError):
-        Engine(write_random_model(tmp_path / "model"), num_pages=2**62)
+def test_pages_that_would_not_fit_once_they_are_used_are_refused(tmp_path: Path, free: dict[str, int]) -> None:
+    path = write_random_model(tmp_path / "model")
+    page_bytes = 16 * describe_model(path).kv_bytes_per_token
+    free["bytes"] = 200 * page_bytes
+    assert Engine(path, num_pages=150, num_host_pages=50).info.num_pages == 150
+    assert Engine(path, num_pages=300, num_host_pages=0, kv_cache="fp8").info.num_pages == 300
+    for num_pages, num_host_pages in ((151, 50), (1, 200), (150, None), (2**62, 0)):
+        with pytest.raises(ModelError, match=f"not-enough-memory: {num_pages:,} KV pages") as caught:
+            Engine(path, num_pages=num_pages, num_host_pages=num_host_pages)
+        assert "model.kv_pages" in caught.value.remedy
+
+
+def test_more_bytes_than_addresses_are_memory_that_is_not_there() -> None:
+    with pytest.raises(MemoryError, match="more than an address can tell"):
+        lazy_zeros((2**62,), torch.float32)

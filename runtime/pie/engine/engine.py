@@ -29,6 +29,7 @@ from pie.engine.models.facts import ModelFacts
 from pie.engine.models.families import FAMILIES
 from pie.engine.page_file import read_page_file, write_page_file
 from pie.engine.probes import ProbeFailure, read_logprobs, read_probes
+from pie.engine.room import check_page_room
 from pie.engine.schemes import WeightsChoice
 from pie.engine.stopping import check_stop
 from pie.errors import AdapterError, DeviceOutOfMemory, ModelError
@@ -107,9 +108,11 @@ class Engine:
         self._dtype = model.dtype
         page_bytes = _page_bytes(model.config, page_size, place.kv_dtype)
         num_pages = _num_pages(memory_bytes, page_bytes, place) if num_pages is None else num_pages
+        host_page_bytes = _page_bytes(model.config, page_size, self._dtype)
         if num_host_pages is None:
-            host_page_bytes = _page_bytes(model.config, page_size, self._dtype)
             num_host_pages = place.host_pages(num_pages, host_page_bytes)
+        on_host = num_host_pages * host_page_bytes + (num_pages * page_bytes if place.gpu is None else 0)
+        check_page_room(on_host, num_pages=num_pages, num_host_pages=num_host_pages)
         self.info = DeviceInfo(
             model=model.name,
             fingerprint=model.fingerprint,

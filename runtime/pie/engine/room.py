@@ -1,4 +1,4 @@
-"""Whether a model's weights fit into memory, told before the first of many gigabytes is read.
+"""Whether a model's weights and its pages fit into memory, told before the first of many gigabytes is read.
 
 Without that, the system would end the process in the middle of loading, and nobody would hear why.
 """
@@ -13,7 +13,7 @@ from pie.engine.models.config import ModelConfig
 from pie.engine.schemes import SCHEMES, WeightsChoice, weight_bytes
 from pie.errors import ModelError
 
-__all__ = ["check_room"]
+__all__ = ["check_page_room", "check_room"]
 
 _GIB = 1 << 30
 
@@ -42,6 +42,27 @@ def check_room(
         f"the weights of {name} take {taken[weights] / _GIB:.1f} GiB, and {free / _GIB:.1f} GiB of memory are free",
         remedy=f"Free memory, or choose {' or '.join([*fitting, 'a smaller model'])}.",
     )
+
+
+def check_page_room(num_bytes: int, *, num_pages: int, num_host_pages: int) -> None:
+    """See that pages fit into what is free: they take their memory when they are used, which would then be missing.
+
+    Args:
+        num_bytes: what the pages take in the memory of the host.
+        num_pages: how many there are, for the error.
+        num_host_pages: likewise.
+
+    Raises:
+        ModelError: `not-enough-memory`.
+    """
+    free = available_bytes()
+    if num_bytes > free:
+        raise ModelError(
+            "not-enough-memory",
+            f"{num_pages:,} KV pages and {num_host_pages:,} host pages take {num_bytes / _GIB:.1f} GiB, "
+            f"and {free / _GIB:.1f} GiB of memory are free",
+            remedy="Free memory, or choose fewer model.kv_pages or model.host_pages.",
+        )
 
 
 def _taken(config: ModelConfig | TransformersConfig, dtype: torch.dtype) -> dict[WeightsChoice, int]:
