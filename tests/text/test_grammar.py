@@ -66,6 +66,31 @@ def grammars(tokenizer: Tokenizer) -> dict[str, Grammar]:
     return asyncio.run(compile_all())
 
 
+async def test_tokens_without_a_logit_are_never_allowed(make_byte_tokenizer: Callable[..., Tokenizer]) -> None:
+    tokenizer = make_byte_tokenizer("<end>", "<image>", "<far end>")
+    compiler = GrammarCompiler(tokenizer, vocab_size=257, stop_ids=[256, 258])
+    try:
+        for grammar in (
+            await compiler.from_regex("[a-c]{2}"),
+            await compiler.from_regex(".{1,9}"),
+            await compiler.json(),
+        ):
+            matcher = Matcher(grammar)
+            mask = matcher.mask()
+            assert mask is not None
+            assert mask.shape == ((257 + 31) // 32,)
+            ids = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+            assert len(ids) > 0
+            assert ids.max() < 256
+        digits = Matcher(await compiler.from_regex("[a-c]{2}"))
+        digits.accept(tokenizer.encode("ab"))
+        end = digits.mask()
+        assert end is not None
+        assert np.flatnonzero(np.unpackbits(end.view(np.uint8), bitorder="little")).tolist() == [256]
+    finally:
+        await compiler.close()
+
+
 def allowed(mask: LogitMask | None) -> list[int]:
     """Ids a mask allows."""
     if mask is None:

@@ -74,7 +74,7 @@ class GrammarCompiler:
 
         Args:
             tokenizer: the model's tokenizer; its control tokens are in no text.
-            vocab_size: number of logits of the model, at least `tokenizer.vocab_size`.
+            vocab_size: number of logits of the model; tokens beyond, such as one of Gemma for images, may never come.
             stop_ids: tokens that may end a complete text (`ChatTemplate.stop_tokens`); None takes the tokenizer's.
             limits: bounds on grammars from outside.
         """
@@ -82,8 +82,8 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
         self._limits = limits or GrammarLimits()
         self._settings = WorkerSettings(
-            tokens=_text_tokens(tokenizer),
-            stop_ids=sorted(tokenizer.stop_ids if stop_ids is None else stop_ids),
+            tokens=_text_tokens(tokenizer)[:vocab_size],
+            stop_ids=sorted(end for end in (tokenizer.stop_ids if stop_ids is None else stop_ids) if end < vocab_size),
             vocab_size=vocab_size,
             timeout_s=self._limits.timeout_s,
         )
@@ -223,7 +223,8 @@ class GrammarCompiler:
 
     def _utf8_masks(self) -> Utf8Masks:
         if self._characters is None:  # only ever called in the one thread
-            tokens = [self._tokenizer.token_bytes(token_id) or b"" for token_id in range(self._tokenizer.vocab_size)]
+            count = min(self._tokenizer.vocab_size, self._vocab_size)
+            tokens = [self._tokenizer.token_bytes(token_id) or b"" for token_id in range(count)]
             self._characters = Utf8Masks(tokens, vocab_size=self._vocab_size)
         return self._characters
 
