@@ -1,8 +1,9 @@
-"""Attention wide enough for the tiles of a processor that has them: rows of one tile change nothing in each other."""
+"""Attention of many shapes, by the tiles of a processor that has them and by lanes: no row changes another one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,12 @@ LENGTH = 100
 BAD_TOKEN = 7
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=product(SHAPES, ("bfloat16", "float32")), ids=" in ".join)
 def wide_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kv_heads, heads, head_dim = SHAPES[request.param]
+    shape, dtype = request.param
+    kv_heads, heads, head_dim = SHAPES[shape]
     sizes = ModelSizes(num_key_value_heads=kv_heads, num_attention_heads=heads, head_dim=head_dim)
-    return write_random_model(tmp_path_factory.mktemp("wide"), sizes=sizes, dtype="bfloat16")
+    return write_random_model(tmp_path_factory.mktemp("wide"), sizes=sizes, dtype=dtype)
 
 
 def tokens_of(seed: int, length: int = LENGTH) -> list[int]:

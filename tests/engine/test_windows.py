@@ -122,10 +122,10 @@ def test_a_long_prompt_may_be_cut_anywhere(models: Models, backend: BackendChoic
 
 
 def with_pages_left_out_and_masked(backend: Backend, tokens: list[int]) -> tuple[Floats, Floats]:
-    """Logits of the last of 80 tokens, with the pages 1 and 2 left out, and with all pages and a mask that says so."""
+    """Logits of the last 20 of 80 tokens, with the pages 1 and 2 left out, and with all pages and masks that say so."""
     pages = [5, 2, 11, 7, 0]
-    backend.forward(rows_of(tokens[:-1], 0, pages))
-    last = rows_of(tokens[-1:], len(tokens) - 1, pages)
+    backend.forward(rows_of(tokens[:-20], 0, pages))
+    last = rows_of(tokens[-20:], len(tokens) - 20, pages)
     left_out = replace(
         last,
         kv_index=last.kv_index - 2 * PAGE_SIZE,
@@ -134,7 +134,7 @@ def with_pages_left_out_and_masked(backend: Backend, tokens: list[int]) -> tuple
     )
     mask = np.ones((1, len(tokens)), np.uint8)
     mask[0, PAGE_SIZE : 3 * PAGE_SIZE] = 0
-    masked = replace(last, key_mask=mask, mask_of_row=np.zeros(1, np.int32))
+    masked = replace(last, key_mask=mask, mask_of_row=np.zeros(20, np.int32))
     return backend.forward(left_out).logits, backend.forward(masked).logits
 
 

@@ -3,7 +3,7 @@
 // A tile of sums has up to 16 rows, each a query head of a row of the step; one row's heads alone are such a tile, and so
 // are those of several rows that follow each other in one sequence. Sums belong to one row of a tile and add up 16 keys
 // at a time, in the order of the keys: what a row gives does not depend on which rows share its tile. It differs in
-// rounding from attention.h: a model's attention is computed by one of the two, always.
+// rounding from attention_lanes.h: a model's attention is computed by one of the two, always.
 #pragma once
 
 #include "key_walk.h"
@@ -261,7 +261,7 @@ inline bool attend_by_tiles(const Queries<bf16>& queries, int group, const Pages
     return true;
 }
 
-// Of a model whose queries have `query_size` numbers; small ones are left to attention.h for the reasons in tiles.h.
+// Of a model whose queries have `query_size` numbers; small ones are left to attention_lanes.h for the reasons in tiles.h.
 inline bool fits_attention_tiles(const bf16*, int query_size, int head_dim) {
     return query_size >= WORTH_TILES && head_dim % TILE_INPUTS == 0 && tiles_allowed();
 }

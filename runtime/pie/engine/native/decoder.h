@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "adapter.h"
+#include "attention_lanes.h"
 #include "attention_tiles.h"
 #include "experts.h"
 #include "mlp.h"
