@@ -91,6 +91,22 @@ def test_tokens_come_one_by_one_and_are_those_of_the_loop(run: Run) -> None:
     run(main)
 
 
+def test_tokens_come_one_by_one_also_when_steps_become_faster(run: Run) -> None:
+    async def main() -> None:
+        device = slow_device()
+        async with running(device) as scheduler:
+            sink, _ = begin(scheduler, scheduler.create("a"), max_tokens=120)
+            await asyncio.sleep(10 * STEP_S)
+            device.step_s = STEP_S / 2
+            heard = len(sink.came_s) + 40  # from the run after this one on
+            await sink.done.wait()
+            late = sink.came_s[heard:]
+            gaps = [after - before for before, after in zip(late, late[1:], strict=False)]
+            assert 0.3 * STEP_S < min(gaps) <= max(gaps) < 0.7 * STEP_S
+
+    run(main)
+
+
 def test_who_comes_waits_for_the_step_in_work_alone(run: Run) -> None:
     async def main() -> None:
         device = slow_device()

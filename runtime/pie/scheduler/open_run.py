@@ -53,10 +53,14 @@ class OpenRun:
         self.progress.landing[0] = 1
 
     def pause_s(self, step_s: float) -> float:
-        """When to look for news again, in seconds from now, if a step takes so long."""
+        """When to look for news again, in seconds from now; a step took so long before this run."""
+        if self._num_seen:
+            step_s = (self._looked_s - self._begun_s) / self._num_seen
         if step_s < self._least_s:
             return self._least_s
-        return max(self._looked_s + step_s - time.monotonic(), step_s * _LATE)
+        # It was looked at somewhat late; somewhat early now, for not to lag behind more with each step.
+        due_s = self._looked_s + step_s * (1 - _LATE)
+        return max(due_s - time.monotonic(), step_s * _LATE)
 
     @property
     def has_moved(self) -> bool:
