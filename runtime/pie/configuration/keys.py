@@ -187,7 +187,7 @@ KEYS: tuple[Key, ...] = (
         "model.host_pages",
         "integer",
         None,
-        "Pages of host memory for suspended contexts and evicted prefixes; half of the KV pages unless given.",
+        "Pages of host memory for suspended contexts and evicted prefixes; else half of the KV pages, if they fit.",
         minimum=0,
     ),
     Key("model.max_batch_tokens", "integer", 512, "Tokens of one step at most.", minimum=4),

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _WORK_FOR_TORCH_THREADS = 50_000_000  # multiply-adds per row
 _HOST_SHARE = 0.4  # of what is free after the weights: the rest is for programs, activations and the system
+_HOST_PAGES_SHARE = 0.8  # likewise, of pages and host pages together
 _GPU_SHARE = 0.8  # likewise; nothing but this engine is there
 
 
@@ -67,11 +68,11 @@ class Placement:
             return int(available_bytes() * _HOST_SHARE)
         return int(torch.cuda.mem_get_info(self.gpu.device)[0] * _GPU_SHARE)
 
-    def host_pages(self, num_pages: int, page_bytes: int) -> int:
-        """How many host pages go with so many pages: half of them, beside a GPU no more than the host has room for."""
-        if self.gpu is None:
-            return num_pages // 2
-        return min(num_pages // 2, int(available_bytes() * _HOST_SHARE) // page_bytes)
+    def host_pages(self, num_pages: int, *, page_bytes: int, host_page_bytes: int) -> int:
+        """How many host pages go with so many pages: half of them, and no more than the host has room for."""
+        others = num_pages * page_bytes if self.gpu is None else 0
+        room = min(available_bytes() * _HOST_SHARE, available_bytes() * _HOST_PAGES_SHARE - others)
+        return max(0, min(num_pages // 2, int(room) // host_page_bytes))
 
     def backend(self, *, num_pages: int, page_size: int, threads: int | None) -> Backend:
         """The backend, with its pages; `threads` compute at most on a CPU."""

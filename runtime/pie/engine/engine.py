@@ -81,7 +81,7 @@ class Engine:
             weights: "original" or, in less memory, "int8" or "int4"; the log tells what that changes.
             num_pages: pages of the KV cache; None takes what `memory_bytes` gives.
             num_host_pages: pages of host memory for suspended contexts and evicted prefixes; None is `num_pages` / 2,
-                beside a GPU no more than there is room for.
+                and no more than there is room for.
             memory_bytes: size of the KV cache; None takes a share of the free memory, on a CPU 8192 pages at most.
             page_size: tokens per page.
             backend: "flashinfer" wants a GPU, "native" the C++ kernels, "torch" neither; "auto" takes the first of
@@ -110,7 +110,7 @@ class Engine:
         num_pages = _num_pages(memory_bytes, page_bytes, place) if num_pages is None else num_pages
         host_page_bytes = _page_bytes(model.config, page_size, self._dtype)
         if num_host_pages is None:
-            num_host_pages = place.host_pages(num_pages, host_page_bytes)
+            num_host_pages = place.host_pages(num_pages, page_bytes=page_bytes, host_page_bytes=host_page_bytes)
         on_host = num_host_pages * host_page_bytes + (num_pages * page_bytes if place.gpu is None else 0)
         check_page_room(on_host, num_pages=num_pages, num_host_pages=num_host_pages)
         self.info = DeviceInfo(
