@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pie.engine.control_group import num_usable_cores
 from pie.engine.description import PAGE_SIZE, ModelDescription, describe_model
 from pie.engine.flashinfer_backend.availability import check_flashinfer, describe_gpu
+from pie.engine.memory import available_bytes
 from pie.engine.reading import read_facts
 from pie.engine.weight_files import read_config
 from pie.errors import ModelError
@@ -18,7 +20,7 @@ from pie.text.markers import REASONING
 from pie.text.template import ChatTemplate
 from pie.text.tokenizer import Tokenizer
 
-__all__ = ["Gpu", "Summary", "check_configuration", "inspect_gpu", "inspect_model", "summarize"]
+__all__ = ["Gpu", "Summary", "check_configuration", "inspect_gpu", "inspect_model", "machine_room", "summarize"]
 
 FAMILIES = {
     "<|im_start|>": "ChatML",
@@ -56,6 +58,11 @@ def inspect_gpu() -> Gpu:
     except ModelError as error:
         return Gpu("", error)
     return Gpu(describe_gpu(), None)
+
+
+def machine_room() -> tuple[int, int]:
+    """Bytes of memory that models may still take, and how many threads can compute, by the limits of this process."""
+    return available_bytes(), num_usable_cores()
 
 
 def check_configuration(model_dir: Path) -> None:

@@ -142,8 +142,10 @@ def _extra(name: str, use: str) -> Finding:
 
 
 def _memory() -> Finding:
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = f"{available / GIB:.1f} GiB free, {os.cpu_count()} processors"
+    from pie.inspection import machine_room
+
+    available, cores = machine_room()
+    found = f"{available / GIB:.1f} GiB free, {cores} processors"
     if available < LITTLE_MEMORY_BYTES:
         return Finding("memory", "note", found, "Set model.kv_pages if the model does not fit.")
     return Finding("memory", "ok", found)
