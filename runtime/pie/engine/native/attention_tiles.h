@@ -58,15 +58,18 @@ inline void score_blocks(const HeadTile& tile, int dim, const bf16* const* keys,
         _tile_zero(3);
     }
     for (int d = 0; d < dim; d += TILE_INPUTS) {
-        asker.ask(BLOCKS * LINES_OF_TILE / 2);
+        asker.ask(LINES_OF_TILE / 2);
         _tile_loadd(4, tile.query + d, dim * sizeof(bf16));
         _tile_loadd(6, keys[0] + d * LANES, bytes);
         _tile_dpbf16ps(0, 4, 6);
         if constexpr (BLOCKS > 1) {
+            asker.ask(LINES_OF_TILE / 2);
             _tile_loadd(6, keys[1] + d * LANES, bytes);
             _tile_dpbf16ps(1, 4, 6);
+            asker.ask(LINES_OF_TILE / 2);
             _tile_loadd(6, keys[2] + d * LANES, bytes);
             _tile_dpbf16ps(2, 4, 6);
+            asker.ask(LINES_OF_TILE / 2);
             _tile_loadd(6, keys[3] + d * LANES, bytes);
             _tile_dpbf16ps(3, 4, 6);
         }
@@ -93,16 +96,19 @@ inline void mix_blocks(HeadTile& tile, int dim, int d, const bf16* const* all, c
         _tile_loadd(3, mixed + 3 * LANES, stride);
     }
     for (int b = begin; b < end; b++) {
-        asker.ask(WIDTH / TILE_INPUTS * LINES_OF_TILE * 3 / 4);
+        asker.ask(LINES_OF_TILE * 3 / 8);
         const bf16* values = all[b] + d * 2;
         _tile_loadd(5, weights + b * LANES, CHUNK_KEYS * sizeof(bf16));
         _tile_loadd(7, values, pairs);
         _tile_dpbf16ps(0, 5, 7);
+        asker.ask(LINES_OF_TILE * 3 / 8);
         _tile_loadd(7, values + 2 * LANES, pairs);
         _tile_dpbf16ps(1, 5, 7);
         if constexpr (WIDTH > 2 * LANES) {
+            asker.ask(LINES_OF_TILE * 3 / 8);
             _tile_loadd(7, values + 4 * LANES, pairs);
             _tile_dpbf16ps(2, 5, 7);
+            asker.ask(LINES_OF_TILE * 3 / 8);
             _tile_loadd(7, values + 6 * LANES, pairs);
             _tile_dpbf16ps(3, 5, 7);
         }
@@ -192,11 +198,12 @@ inline void attend_chunk(HeadTile& tile, int dim, const Scores& rules, const Chu
     for (; b < chunk.count; b++) score_blocks<1>(tile, dim, blocks.keys + b, scores + b * LANES, asker);
     int mixed = 0;
     for (b = 0; b < chunk.count; b++) {
-        asker.ask(dim * 3 / 8);
+        asker.ask(dim * 3 / 16);
         weigh(tile, dim, rules, chunk, b, scores + b * LANES, weights + b * LANES, [&] {
             mix(tile, dim, blocks.values, weights, mixed, b, asker);
             mixed = b;
         });
+        asker.ask(dim * 3 / 16);
     }
     mix(tile, dim, blocks.values, weights, mixed, chunk.count, asker);
 }

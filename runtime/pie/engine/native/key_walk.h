@@ -85,7 +85,7 @@ class KeyWalk {
 // Asks memory for the next chunk while this one is computed, in the order in which it lies: the keys of all heads of a
 // block, then the next block's, then the values. Memory gives that faster than what one head reads, which has gaps.
 // A block of keys or values has dim / 2 lines; a quarter of what is asked for is so while scores are computed, and three
-// eighths while they become weights, and while values are mixed: asking for more at once would stop the core.
+// eighths while they become weights, and while values are mixed, a few lines at a time: more would stop the core.
 class Asker {
    public:
     Asker() = default;
