@@ -176,6 +176,22 @@ def test_a_model_that_is_nowhere_is_told_how_to_get_it(words: list[str], cache: 
     assert "error[model-not-found]: x.py is a file" in pie(*words, "--model", "x.py").err
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("https://huggingface.co/Qwen/Qwen3-0.6B", "Give the name alone: Qwen/Qwen3-0.6B."),
+        ("huggingface.co/Qwen/Qwen3-0.6B/tree/main", "Give the name alone: Qwen/Qwen3-0.6B."),
+        ("embeded", "Did you mean embedded?"),
+        ("./models/large", "Give a directory in Hugging Face format, or a name of `pie model list`."),
+    ],
+)
+def test_what_was_meant_by_no_name_of_a_model_is_guessed(given: str, hint: str, pie: Pie) -> None:
+    for left in (pie("model", "inspect", given), pie("serve", "--no-auth", "--port", "0", "--model", given)):
+        assert left.code == 1
+        assert left.err.splitlines()[-1].startswith("error[model-not-found]: ")
+        assert left.err.endswith(f"{hint}\n")
+
+
 def test_shells_complete_names_of_models(cache: Path) -> None:
     put(cache, "acme/tiny")
     context = inspect.make_context("inspect", ["x"])

@@ -80,7 +80,7 @@ class Key:
         """
         if not self._is_of_kind(value) or (self.choices and value not in self.choices):
             raise Unfit(f"is {_shown(value)}, not {self.holds()}")
-        if self.kind in ("path", "model"):
+        if self.kind == "path" or (self.kind == "model" and value.startswith("~")):
             return str(expand(value))
         if self.kind == "number":
             return float(value)

@@ -5,6 +5,7 @@ Finding a model never asks the network; only `pie.hub.download` does.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["EMBEDDED", "ModelId", "find_model", "model_from", "parse_id"]
 EMBEDDED = "embedded"
 """The name of the model inside the package."""
 _ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[A-Za-z0-9][\w./-]*))?", re.A)
+_PAGE = re.compile(r"(?:https?:/+)?[\w.-]+\.\w+/(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)", re.A)
 _NOWHERE = ("--", "..")  # the hub allows them in no name
 
 
@@ -68,11 +70,17 @@ def find_model(text: str, hub: Hub) -> Path:
     wanted = parse_id(text)
     if wanted is None or path.exists():
         what = "is a file, not a directory" if path.exists() else "is no directory"
-        raise ModelError(
-            "model-not-found",
-            f"{text} {what}",
-            remedy="Give a directory in Hugging Face format, or a name of `pie model list`.",
-        )
+        raise ModelError("model-not-found", f"{text} {what}", remedy=_meant(text))
     from pie.hub.cache import locate  # takes its time, and directories need it not
 
     return locate(wanted, hub.cache)
+
+
+def _meant(text: str) -> str:
+    """What to give in the place of a text that names nothing."""
+    page = _PAGE.match(text)
+    if page is not None:
+        return f"Give the name alone: {page['name']}."
+    if difflib.get_close_matches(text.lower(), [EMBEDDED]):
+        return f"Did you mean {EMBEDDED}?"
+    return "Give a directory in Hugging Face format, or a name of `pie model list`."
