@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
 __all__ = ["HeldFile", "HeldModel"]
@@ -16,13 +18,27 @@ class HeldFile:
         self._path = path
         self._content = path.read_bytes()
         self._is_held = True
+        self._pipe: int | None = None
         path.unlink()
         os.mkfifo(path)
+
+    def wait_for_reader(self) -> None:
+        """Wait until somebody has begun to read it, who then waits for `release`."""
+        while self._pipe is None:
+            try:
+                self._pipe = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # nobody reads
+                    raise
+                time.sleep(0.01)
 
     def release(self) -> None:
         """Let whoever reads it have it, and wait until somebody does; a second call does nothing."""
         if self._is_held:
-            with self._path.open("wb") as pipe:  # returns when somebody reads
+            self.wait_for_reader()
+            assert self._pipe is not None
+            os.set_blocking(self._pipe, True)
+            with os.fdopen(self._pipe, "wb") as pipe:
                 self.restore()
                 pipe.write(self._content)
 

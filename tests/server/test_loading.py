@@ -220,7 +220,7 @@ async def test_leaving_a_runtime_gives_up_what_is_being_loaded(tmp_path: Path, c
     before = our_threads()
     runtime = Runtime(chosen, in_background=True)
     async with runtime:
-        await runtime.models.when_ready("embedded_model")
+        await asyncio.to_thread(small.wait_for_reader)
         releasing = threading.Timer(0.2, small.release)
         releasing.start()
     releasing.join()
