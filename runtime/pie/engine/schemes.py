@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Literal
 
 from pie.engine.models.config import ModelConfig
-from pie.engine.models.tensors import Tensor, model_tensors
+from pie.engine.models.tensors import ModelTensors, Tensor, model_tensors
 
 __all__ = ["SCHEMES", "Scheme", "Schemes", "WeightsChoice", "weight_bytes"]
 
@@ -64,13 +64,13 @@ def weight_bytes(config: ModelConfig, item_bytes: int, schemes: Schemes | None) 
     tensors = model_tensors(config)
     if schemes is None:
         return sum(math.prod(tensor.shape) for tensor in tensors.every()) * item_bytes
-    quantized = dict.fromkeys(_layer_matrices(config), schemes.layers)
+    quantized = dict.fromkeys(_layer_matrices(tensors), schemes.layers)
     head = tensors.embedding if tensors.head is None else tensors.head
     kept = [tensor for tensor in tensors.every() if tensor not in quantized and tensor is not tensors.head]
     in_bits = sum(scheme.size_bytes(*tensor.shape) for tensor, scheme in quantized.items())
     return in_bits + schemes.head.size_bytes(*head.shape) + sum(math.prod(one.shape) for one in kept) * item_bytes
 
 
-def _layer_matrices(config: ModelConfig) -> Iterator[Tensor]:
-    for layer in model_tensors(config).layers:
+def _layer_matrices(tensors: ModelTensors) -> Iterator[Tensor]:
+    for layer in tensors.layers:
         yield from chain(layer.qkv, (layer.output,), *layer.gate_up, layer.down)
