@@ -12,7 +12,6 @@
 namespace pie {
 
 constexpr int MAX_HEADS_AT_ONCE = 4;
-constexpr int NEAR_ROWS = 16;   // of a strip, at most
 constexpr int NEAR_KEYS = 256;  // that many stay in the second cache while all rows of a strip walk over them
 
 // HEADS query heads that share one key head, of some rows that follow each other, and what is known of each of these
@@ -123,7 +122,7 @@ template <class E, int HEADS> class QueryWalk {
 template <class E, int HEADS> void walk_strip(const Queries<E>& queries, const Pages<E>& cache, const Strip& strip,
                                               const Scores& rules) {
     constexpr int ROWS = QueryWalk<E, HEADS>::ROWS;
-    QueryWalk<E, HEADS> walks[(NEAR_ROWS + ROWS - 1) / ROWS];
+    QueryWalk<E, HEADS> walks[(ROWS_AT_ONCE + ROWS - 1) / ROWS];
     const int count = (strip.count + ROWS - 1) / ROWS, last = strip.rows[strip.count - 1].last;
     for (int i = 0; i < count; i++)
         walks[i].begin(queries.part(i * ROWS, 0, HEADS),
@@ -135,7 +134,7 @@ template <class E, int HEADS> void walk_strip(const Queries<E>& queries, const P
     for (int i = 0; i < count; i++) walks[i].finish(queries.part(i * ROWS, 0, HEADS));
 }
 
-// All query heads of one key head; at most NEAR_ROWS rows.
+// All query heads of one key head.
 template <class E>
 void attend_near(const Queries<E>& queries, const Pages<E>& cache, const Strip& strip, const Scores& rules) {
     for (int done = 0; done < queries.heads; done += MAX_HEADS_AT_ONCE) {

@@ -292,7 +292,7 @@ template <class E> class Decoder {
 
     // Cut the rows into strips that attention takes together: rows that follow each other in one sequence.
     void cut(const Rows& rows) {
-        const int most = by_tiles ? rows_at_once(s.heads / s.kv_heads) : NEAR_ROWS;
+        const int most = by_tiles ? rows_at_once(s.heads / s.kv_heads) : ROWS_AT_ONCE;
         strips.clear();
         num_rows = rows.num_rows;
         for (int r = 0; r < rows.num_rows; r++) {
