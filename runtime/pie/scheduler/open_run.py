@@ -15,8 +15,11 @@ from pie.scheduler.passes import Decode
 
 __all__ = ["OpenRun"]
 
-# A step that takes longer than those before it is looked after so often, as a share of one.
-_LATE = 1 / 64
+# How often somebody looks, in steps: from a little before one should be over, and at the first one all the time, which
+# may be faster than those before the run.
+_OFTEN = 1 / 64
+_BEFORE = 1 / 16
+_AT_FIRST = 1 / 8
 
 
 class OpenRun:
@@ -58,9 +61,11 @@ class OpenRun:
             step_s = (self._looked_s - self._begun_s) / self._num_seen
         if step_s < self._least_s:
             return self._least_s
-        # It was looked at somewhat late; somewhat early now, for not to lag behind more with each step.
-        due_s = self._looked_s + step_s * (1 - _LATE)
-        return max(due_s - time.monotonic(), step_s * _LATE)
+        if not self._num_seen:
+            return step_s * _AT_FIRST
+        # The last one was looked at late; so it is early now, for not to lag behind more with each step.
+        due_s = self._looked_s + step_s * (1 - _BEFORE)
+        return max(due_s - time.monotonic(), step_s * _OFTEN)
 
     @property
     def has_moved(self) -> bool:
