@@ -1,29 +1,16 @@
-// y = x W^T, or y += x W^T, with W packed in tiles: [outputs / 32][inputs / GROUP][32][GROUP].
+// y = x W^T, or y += x W^T.
 //
 // Each output adds its products in the order of the inputs in one sum of its own, whatever the number of rows and
 // threads: that is what makes a row's result independent of its batch. Many rows share the loads of a block of
 // weights; few rows take several blocks at once, so that enough sums are in flight.
 #pragma once
 
-#include <cstddef>
-
 #include "ahead.h"
-#include "lanes.h"
+#include "linear_narrow.h"
+#include "matrix.h"
 #include "team.h"
 
 namespace pie {
-
-constexpr int BLOCK = 2 * LANES;
-
-template <class E> struct Matrix {
-    const E* packed;
-    int outputs;  // a multiple of BLOCK
-    int inputs;   // a multiple of GROUP
-
-    const E* block(int64_t index) const { return packed + index * BLOCK * inputs; }
-    // Whether it is too large to have stayed in a cache since the step before.
-    bool is_far() const { return size_t(outputs) * inputs * sizeof(E) >= (1 << 20); }
-};
 
 // Weights that are FAR are in no cache, and are read ahead.
 template <class E, int ROWS, int BLOCKS, bool ADD, bool FAR>
@@ -105,8 +92,13 @@ void multiply_rows(const E* x, const Matrix<E>& w, float* y, int rows, Range blo
 template <class E, bool ADD = false> void multiply(const E* x, const Matrix<E>& w, float* y, int rows, Team team) {
     constexpr int FEW = 12;  // rows, which take less time than their weights
     const Range blocks = team.share(w.outputs / BLOCK);
-    if (w.is_far() && rows <= FEW) return multiply_rows<E, ADD, true>(x, w, y, rows, blocks);
-    multiply_rows<E, ADD, false>(x, w, y, rows, blocks);
+    const bool far = w.is_far() && rows <= FEW;
+    if constexpr (REGISTER < LANES)
+        multiply_narrow<E, ADD>(x, w, y, rows, blocks, far);
+    else if (far)
+        multiply_rows<E, ADD, true>(x, w, y, rows, blocks);
+    else
+        multiply_rows<E, ADD, false>(x, w, y, rows, blocks);
 }
 
 }  // namespace pie
