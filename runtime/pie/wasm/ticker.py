@@ -42,6 +42,7 @@ class Ticker:
             self.used = False
             if idle > _IDLE_TICKS:
                 self._awake.clear()
-                if not self.used:
+                # Looked at after `clear`, which may have undone what `wake` or `close` did.
+                if not self.used and not self._stop.is_set():
                     self._awake.wait()
                 idle = 0
