@@ -8,7 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +57,17 @@ def _pointer(array: Float32Array) -> ctypes.c_void_p:
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Product]:
-    """Builds the product for a processor."""
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Product]:
+    """Builds the product for a processor, with more flags for the compiler."""
     folder = tmp_path_factory.mktemp("product")
 
-    def made(machine: str) -> Product:
-        library = folder / f"{machine}.so"
+    @cache
+    def made(machine: str, *flags: str) -> Product:
+        library = folder / f"{machine}{''.join(flags)}.so"
         source = Path(__file__).parent / "quantized_product.cpp"
         compiler = shutil.which("g++")
         assert compiler is not None
-        command = [compiler, *FLAGS, f"-march={machine}", f"-I{SOURCES}", str(source), "-o", str(library)]
+        command = [compiler, *FLAGS, *flags, f"-march={machine}", f"-I{SOURCES}", str(source), "-o", str(library)]
         subprocess.run(command, check=True)
         return Product(ctypes.CDLL(str(library)))
 
@@ -72,7 +75,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Product]:
 
 
 @pytest.fixture(scope="module")
-def product(build: Callable[[str], Product]) -> Product:
+def product(build: Callable[..., Product]) -> Product:
     return build("native")
 
 
@@ -128,16 +131,66 @@ def test_a_row_has_the_same_bits_alone_among_others_in_tiles_and_on_threads(
                 np.testing.assert_array_equal(y, alone[:rows])
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="asks for a plain x86-64 build")
-@pytest.mark.parametrize("scheme", BUILT, ids=str)
-def test_plainer_processors_make_the_same_bits(
-    build: Callable[[str], Product], product: Product, scheme: Scheme
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A processor without products of bytes."""
+
+    machine: str
+    needs: str = "sse2"
+    """The flag of /proc/cpuinfo without which what is built for it does not run."""
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "".join((self.machine, *self.flags))
+
+    @property
+    def fuses(self) -> bool:
+        """Whether it has fused multiplications and additions."""
+        return self.machine != "x86-64"
+
+
+# Without SSE2 the products are those of ARM.
+PLAIN = [
+    Plain("x86-64", flags=("-U__SSE2__",)),
+    Plain("x86-64"),
+    Plain("x86-64-v3", "fma"),
+    Plain("x86-64-v4", "avx512bw"),
+]
+
+
+@pytest.fixture(params=PLAIN, ids=str)
+def plain(request: pytest.FixtureRequest) -> Plain:
+    chosen: Plain = request.param
+    if platform.machine() != "x86_64" or chosen.needs not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip(f"needs x86-64 with {chosen.needs}")
+    return chosen
+
+
+@pytest.mark.parametrize("scheme", BUILT + OTHERS, ids=str)
+def test_plainer_processors_make_the_same_bits(build: Callable[..., Product], plain: Plain, scheme: Scheme) -> None:
+    fusing = () if plain.fuses else ("-ffp-contract=off",)  # then the native build must not fuse either
+    built, native = build(plain.machine, *plain.flags, *fusing), build("native", *fusing)
+    for blocks, inputs in ((5, 400), (2, 1024)):  # five blocks: more than are read side by side
+        x, matrix, before = random_case(scheme, 33, 32 * blocks, inputs, 7)
+        expected = before.copy()
+        native.add(x, matrix, expected, tiles=False)
+        for rows in (*range(1, 10), 15, 16, 17, 33):
+            y = before[:rows].copy()
+            built.add(x[:rows], matrix, y, tiles=False, threads=1 + rows % 2)
+            np.testing.assert_array_equal(y, expected[:rows])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_largest_sums_of_a_group_are_exact_on_plainer_processors(
+    build: Callable[..., Product], plain: Plain, bits: Literal[4, 8]
 ) -> None:
-    x, matrix, y = random_case(scheme, 5, 64, 400, 7)
-    other = y.copy()
-    product.add(x, matrix, y, tiles=False)
-    build("x86-64-v3").add(x, matrix, other, tiles=False)
-    np.testing.assert_array_equal(y, other)
+    scheme = Scheme(bits, 128)
+    codes = torch.full((64, 256 * bits // 8), 255, dtype=torch.uint8)
+    matrix = QuantizedMatrix(codes, torch.ones((64, 2), dtype=torch.bfloat16), 256, scheme, torch.float32)
+    x, y = np.full((6, 256), 127 * 128, np.float32), np.zeros((6, 64), np.float32)
+    x[1::2] *= -1
+    build(plain.machine, *plain.flags).add(x, matrix, y, tiles=False)
+    np.testing.assert_array_equal(y, np.broadcast_to(x[:, :1] * np.float32(scheme.half - 1) * 256, y.shape))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -4,6 +4,7 @@
 // rows are multiplied by it; the exact sums of each group leave the tiles to be scaled.
 #pragma once
 
+#include "narrow_codes.h"
 #include "quantized.h"
 #include "tiles.h"
 

@@ -1,7 +1,8 @@
 // Rows as integers: groups of inputs with a scale each, every number as two digits of a signed byte.
 //
 // A number is (128 * high + low) * scale, with a precision of 1/32512 of the largest one of its group: more than bf16
-// has. Products with small integers are exact sums then, in whatever order they are added up.
+// has. Products with small integers are exact sums then, in whatever order they are added up. Processors that cannot
+// multiply bytes by fours use numbers of 16 bits instead of the digits.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +13,24 @@
 
 namespace pie {
 
+#ifdef __AVX512VNNI__
+constexpr bool WITH_NUMBERS = false;
+#else
+constexpr bool WITH_NUMBERS = true;
+#endif
+
 // Some rows, from one on, which are counted from there.
 struct DigitRows {
     const int8_t *high, *low;
+    const int16_t* numbers;
     const float* scales;
     const int32_t* totals;
     int width, groups;
 
     const int8_t* high_of(int64_t row) const { return high + row * width; }
     const int8_t* low_of(int64_t row) const { return low + row * width; }
+    // Of each four inputs the first and third, then the second and fourth; only WITH_NUMBERS.
+    const int16_t* numbers_of(int64_t row) const { return numbers + row * width; }
     const float* scales_of(int64_t row) const { return scales + row * groups; }
     // Sums of the integers of each group.
     const int32_t* totals_of(int64_t row) const { return totals + row * groups; }
@@ -33,6 +43,7 @@ class Digits {
     void reserve(size_t rows, int most_inputs) {
         constexpr int SMALLEST_GROUP = 32;
         high.resize(rows * most_inputs), low.resize(rows * most_inputs);
+        if (WITH_NUMBERS) numbers.resize(high.size());
         scales.resize(rows * (most_inputs / SMALLEST_GROUP + 1)), totals.resize(scales.size());
     }
 
@@ -45,18 +56,27 @@ class Digits {
             for (int k = 0, g = 0; k < inputs; k += group_size, g++) {
                 const int size = inputs - k < group_size ? inputs - k : group_size;
                 const size_t at = r * inputs + k, of_group = r * groups_of_row + g;
-                take_group(x + at, size, &high[at], &low[at], &scales[of_group], &totals[of_group]);
+                const Group to = {&high[at], &low[at], numbers.data() + at, &scales[of_group], &totals[of_group]};
+                take_group(x + at, size, to);
             }
         team.wait();
     }
 
     DigitRows rows_from(int64_t row) const {
-        return {&high[row * width], &low[row * width], &scales[row * groups], &totals[row * groups], width, groups};
+        const int64_t at = row * width, group = row * groups;
+        return {&high[at], &low[at], numbers.data() + at, &scales[group], &totals[group], width, groups};
     }
 
    private:
-    template <class E>
-    static void take_group(const E* x, int size, int8_t* high, int8_t* low, float* scale, int32_t* total) {
+    // Where a group of inputs goes.
+    struct Group {
+        int8_t *high, *low;
+        int16_t* numbers;
+        float* scale;
+        int32_t* total;
+    };
+
+    template <class E> static void take_group(const E* x, int size, const Group& to) {
         Floats largest = {}, spoiled = {};
         for (int k = 0; k < size; k += LANES) {
             Floats value = load_floats(x + k), absolute = value < 0 ? -value : value;
@@ -69,13 +89,14 @@ class Digits {
             const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
             Ints integer = (Ints)(load_floats(x + k) * inverse + round) - 0x4b400000;
             Ints upper = (integer + DIGIT / 2) >> 7;
-            store_bytes(high + k, upper);
-            store_bytes(low + k, integer - upper * DIGIT);
+            store_bytes(to.high + k, upper);
+            store_bytes(to.low + k, integer - upper * DIGIT);
+            if (WITH_NUMBERS) store_numbers(to.numbers + k, integer);
             sums += integer;
         }
-        *scale = top / LARGEST + sum(spoiled);
-        *total = 0;
-        for (int i = 0; i < LANES; i++) *total += sums[i];
+        *to.scale = top / LARGEST + sum(spoiled);
+        *to.total = 0;
+        for (int i = 0; i < LANES; i++) *to.total += sums[i];
     }
 
     static void store_bytes(int8_t* to, Ints values) {
@@ -84,8 +105,16 @@ class Digits {
         memcpy(to, &bytes, sizeof(bytes));
     }
 
+    static void store_numbers(int16_t* to, Ints values) {
+        typedef int16_t Numbers __attribute__((vector_size(32)));
+        values = __builtin_shuffle(values, Ints{0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15});
+        Numbers numbers = __builtin_convertvector(values, Numbers);
+        memcpy(to, &numbers, sizeof(numbers));
+    }
+
     int width = 0, groups = 0;
     std::vector<int8_t> high, low;
+    std::vector<int16_t> numbers;
     std::vector<float> scales;
     std::vector<int32_t> totals;
 };

@@ -30,16 +30,6 @@ template <int BITS> struct QuantizedMatrix {
     }
 };
 
-// sums += the products of each output with four digits, which lie in one word.
-inline Ints add_products(Ints sums, Codes codes, uint32_t digits) {
-#ifdef __AVX512VNNI__
-    return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, _mm512_set1_epi32(digits));
-#else
-    for (int i = 0; i < 4; i++) sums += (Ints)((codes >> (8 * i)) & 255) * int32_t(int8_t(digits >> (8 * i)));
-    return sums;
-#endif
-}
-
 // sums += what a group gives 16 outputs of one row. `total` is that of the row's integers.
 template <int BITS>
 inline Floats add_group(Floats sums, Ints high, Ints low, int32_t total, Floats weight_scale, float row_scale) {
@@ -59,6 +49,12 @@ template <int BITS> inline void load_codes(const uint8_t*& from, Codes codes[2])
         codes[0] &= 0x0f0f0f0f;
     }
     from += sizeof(Codes) * BITS / 4;
+}
+
+#ifdef __AVX512VNNI__
+// sums += the products of each output with four digits, which lie in one word.
+inline Ints add_products(Ints sums, Codes codes, uint32_t digits) {
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)codes, _mm512_set1_epi32(digits));
 }
 
 // Some rows over some blocks of weights.
@@ -137,5 +133,6 @@ void multiply_in_lanes(const DigitRows& x, const QuantizedMatrix<BITS>& w, float
         if (rows - r == 3) multiply_codes<BITS, 3, 1, ADD>(x, r, w, y, b);
     }
 }
+#endif  // or else multiply_in_lanes is that of narrow_codes.h
 
 }  // namespace pie
