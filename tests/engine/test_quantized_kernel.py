@@ -193,6 +193,11 @@ def test_the_largest_sums_of_a_group_are_exact_on_plainer_processors(
     np.testing.assert_array_equal(y, np.broadcast_to(x[:, :1] * np.float32(scheme.half - 1) * 256, y.shape))
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="asks for an x86-64 build")
+def test_processors_that_multiply_bytes_but_not_bf16_have_products(build: Callable[..., Product]) -> None:
+    build("cascadelake")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("scheme", BUILT, ids=str)
 def test_what_is_not_finite_stays_so_in_its_row_alone(product: Product, scheme: Scheme, value: float) -> None:

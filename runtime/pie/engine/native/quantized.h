@@ -7,6 +7,10 @@
 // result depends on nothing but the row.
 #pragma once
 
+#ifdef __AVX512VNNI__
+#include <immintrin.h>
+#endif
+
 #include "ahead.h"
 #include "digits.h"
 #include "linear.h"
