@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.engine.batches import Feed, Held, make_batch
+from tests.engine.batches import Feed, Held, make_batch, row_logits
 
 from pie.engine.engine import Engine
 from pie.engine.schemes import WeightsChoice
@@ -67,6 +67,19 @@ def test_a_row_alone_gives_what_it_gives_among_others(wide_model: Path, num_rows
     together = logits(engine, prompts)
     for prompt, expected in zip(prompts, together, strict=True):
         assert np.array_equal(logits(engine, [prompt])[0], expected)
+
+
+@pytest.mark.parametrize("weights", get_args(WeightsChoice))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_of_which_nothing_is_read_are_kept_all_the_same(
+    wide_model: Path, weights: WeightsChoice, threads: int
+) -> None:
+    engine = Engine(wide_model, backend="native", weights=weights, num_pages=8, threads=threads)
+    prompt, whole, silent = RNG.integers(0, 320, 40).tolist(), Held([0, 1, 2]), Held([3, 4, 5])
+    expected = row_logits(engine, whole, prompt)[-1]
+    for part in (prompt[:1], prompt[1:20], prompt[20:39]):
+        assert engine.step(make_batch([Feed(silent, part, probe_rows="none")], vocab_size=320)).tokens.size == 0
+    np.testing.assert_array_equal(row_logits(engine, silent, prompt[39:])[0], expected)
 
 
 @pytest.fixture(scope="module")

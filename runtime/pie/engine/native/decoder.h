@@ -303,6 +303,7 @@ template <class E> class Decoder {
 
     void read_out(const Rows& rows, float* hidden, float* logits, Team team) {
         const int n = rows.num_logits;
+        if (!n) return;
         team.wait();  // for the stream
         Range part = team.share(n);
         for (int64_t i = part.begin; i < part.end; i++) {

@@ -35,6 +35,7 @@ template <class E> class Products {
     template <bool ADD = false>
     void multiply_taken(const Weights& w, const E* x, float* y, Range rows, Team team, int64_t index = 0) {
         const int count = rows.end - rows.begin;
+        if (!count) return;
         const int64_t block = index * (w.outputs / BLOCK);
         x += rows.begin * w.inputs, y += rows.begin * w.outputs;
         if (w.form.bits == 8) return multiply_codes<8, ADD>(w, block, y, rows.begin, count, team);
